@@ -1,0 +1,40 @@
+"""A measured number that cannot lack its unit."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One objective's value on one artifact.
+
+    Attributes:
+        value: The value, finite.
+        unit: ``byte``, ``ms`` or ``fraction``.
+        interval: 95 % interval of the value, or None where it is exact.
+        steer: What the samplers are told: equal to the value, or a repeatable stand-in where the value is noisy.
+
+    Raises:
+        ValueError: a number is not finite, or the interval is upside down.
+    """
+
+    value: float
+    unit: str
+    interval: tuple[float, float] | None = None
+    steer: float | None = None
+
+    def __post_init__(self) -> None:
+        numbers = [self.value, *(self.interval or ()), *(() if self.steer is None else (self.steer,))]
+        if not all(math.isfinite(number) for number in numbers):
+            raise ValueError(f"a measurement must be finite, not {numbers}")
+        if self.interval is not None and self.interval[0] > self.interval[1]:
+            raise ValueError(f"an interval must ascend, not {self.interval}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the measurement as JSON."""
+        steer = self.value if self.steer is None else self.steer
+        interval = None if self.interval is None else list(self.interval)
+        return {"value": self.value, "unit": self.unit, "interval": interval, "steer": steer}

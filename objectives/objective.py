@@ -1,0 +1,65 @@
+"""The objectives' contract."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from slimfront.objectives.measurement import Measurement
+from slimfront.objectives.runtimes.artifact import Artifact
+from slimfront.objectives.runtimes.runtime import Runtime, Session
+from slimfront.studies.encoding import Batch, Encoded
+from slimfront.studies.registry import Registry
+
+Direction = Literal["minimize", "maximize"]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an objective may use to measure an artifact.
+
+    Attributes:
+        runtime: The target runtime.
+        session: The artifact, loaded.
+        examples: The split on which quality is measured.
+        batch: Sentences of one request.
+        request: The request whose latency is measured.
+        dense_session: The dense artifact, loaded, or None while the dense artifact itself is measured.
+        dense: The dense artifact's values by objective; empty while it is measured itself.
+        cost: The compressed model's repeatable relative cost; the dense model's is 1.
+        lock: A file that is locked while latency is measured, so that one measurement runs at a time.
+    """
+
+    runtime: Runtime
+    session: Session
+    examples: Encoded
+    batch: int
+    request: Batch
+    dense_session: Session | None
+    dense: Mapping[str, float]
+    cost: float
+    lock: Path
+
+
+class Objective(ABC):
+    """Something measured on an artifact.
+
+    Attributes:
+        unit: Unit of the value: ``byte``, ``ms`` or ``fraction``.
+        direction: Whether less or more is better.
+        description: How the value is to be read.
+    """
+
+    unit: ClassVar[str]
+    direction: ClassVar[Direction]
+    description: ClassVar[str]
+
+    @abstractmethod
+    def measure(self, artifact: Artifact, context: Context) -> Measurement:
+        """Measure one artifact."""
+
+
+OBJECTIVES: Registry[Objective] = Registry("objective", "slimfront.objectives")

@@ -1,0 +1,97 @@
+"""The OpenVINO target: convert once, then rewrite constants, widths and packed types per configuration."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from slimfront.objectives.runtimes.artifact import Artifact
+from slimfront.objectives.runtimes.openvino.blueprint import MODEL, OpenVinoBlueprint
+from slimfront.objectives.runtimes.openvino.tracing import trace_parameters, trace_widths
+from slimfront.objectives.runtimes.runtime import RUNTIMES, Runtime, Session
+from slimfront.studies.compressed import Capabilities, CompressedModel, Cut
+from slimfront.studies.encoding import Batch
+from slimfront.studies.errors import MissingError, StudyError
+from slimfront.studies.schema import TargetSpec
+
+PRECISIONS = {"BF16": "bf16", "FP16": "f16"}
+
+
+class OpenVinoSession(Session):
+    """A compiled model with one inference request."""
+
+    def __init__(self, artifact: Artifact) -> None:
+        import openvino as ov
+
+        core = ov.Core()
+        # Without a memory map the files may be removed while the session lives.
+        core.set_property({"ENABLE_MMAP": False})
+        model = core.read_model(str(artifact.folder / MODEL))
+        self._request = core.compile_model(model, "CPU", dict(artifact.options)).create_infer_request()
+
+    def run(self, batch: Batch) -> npt.NDArray[np.float32]:
+        """See :meth:`Session.run`."""
+        return np.array(self._request.infer(batch)[0], dtype=np.float32)
+
+
+@RUNTIMES.register("openvino")
+class OpenVino(Runtime):
+    """OpenVINO on the CPU. The dense reference runs in f32, never in the library's default bf16."""
+
+    def __init__(self, spec: TargetSpec) -> None:
+        if importlib.util.find_spec("openvino") is None:
+            raise MissingError("OpenVINO is not installed", where="target.runtime", hint="pip install openvino")
+        self._threads = spec.threads
+
+    def supports(self) -> Capabilities:
+        """See :meth:`Runtime.supports`; u3 and u6 are packed but run at floating-point speed."""
+        import openvino as ov
+
+        found = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        precisions = tuple(name for key, name in PRECISIONS.items() if key in found)
+        return Capabilities((2, 3, 4, 6, 8, 16, 32), (128, 64, 32), ("f32", *precisions))
+
+    def prepare(
+        self, module: nn.Module, example: Mapping[str, torch.Tensor], cuts: Mapping[str, Cut]
+    ) -> OpenVinoBlueprint:
+        """See :meth:`Runtime.prepare`."""
+        graph, places = trace_parameters(module, example)
+        widths = trace_widths(graph, module, example, places, cuts)
+        if widths is None:
+            raise StudyError(
+                "OpenVINO's graph of this model does not show how its widths depend on heads and neurons",
+                where="space.sparsity",
+                hint="remove space.sparsity",
+            )
+        blueprint = OpenVinoBlueprint(graph, places, widths, cuts, module, self._threads)
+        _check(blueprint, module, example)
+        return blueprint
+
+    def load(self, artifact: Artifact) -> OpenVinoSession:
+        """See :meth:`Runtime.load`."""
+        return OpenVinoSession(artifact)
+
+
+def _check(blueprint: OpenVinoBlueprint, module: nn.Module, example: Mapping[str, torch.Tensor]) -> None:
+    """Compare the rewritten graph with the module: a parameter that was folded away would show here."""
+    import openvino as ov
+
+    tensors: dict[str, Any] = {name: value.detach() for name, value in module.named_parameters()}
+    graph, _alive = blueprint.rewrite(CompressedModel(tensors))
+    compiled = ov.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    found = compiled({name: value.numpy() for name, value in example.items()})[0]
+    with torch.no_grad():
+        expected = module(**example).logits.numpy()
+    if found.shape != expected.shape or not np.allclose(found, expected, rtol=1e-2, atol=1e-3):
+        raise StudyError(
+            "OpenVINO does not compute what this model computes",
+            where="target.runtime",
+            given=f"logits differ by {np.abs(found - expected).max():.3g}",
+            hint="report the model; no other target can be chosen yet",
+        )

@@ -1,0 +1,50 @@
+"""Bit-width of each weight group."""
+
+from __future__ import annotations
+
+from slimfront.spaces.axes.axis import AXES, Axis, Values, parameter_names
+from slimfront.spaces.domain import Domain
+from slimfront.spaces.draft import Draft
+from slimfront.spaces.structure import Anatomy
+from slimfront.studies.compressed import Capabilities
+from slimfront.studies.errors import StudyError
+from slimfront.studies.schema import SpaceSpec
+
+
+@AXES.register("bits")
+class Bits(Axis):
+    """Bits of a weight: 32 and 16 are floating point, fewer are integer codes."""
+
+    stage = 1
+
+    def __init__(self, spec: SpaceSpec, anatomy: Anatomy, capabilities: Capabilities) -> None:
+        levels = (spec.bits.levels or capabilities.bits) if spec.bits else (max(capabilities.bits),)
+        for number, level in enumerate(levels):
+            if level not in capabilities.bits:
+                raise StudyError(
+                    "the target does not pack this bit-width",
+                    where=f"space.bits.levels.{number}",
+                    given=level,
+                    allowed=", ".join(map(str, capabilities.bits)),
+                    hint="remove it",
+                )
+        self._levels = tuple(sorted({max(capabilities.bits), *levels}, reverse=True))
+        granularity = spec.bits.granularity if spec.bits else "all"
+        names = parameter_names("bits", granularity, anatomy.groups, lambda g: g.name, lambda g: g.role)
+        self._parameters = dict(zip((g.name for g in anatomy.groups), names, strict=True))
+
+    def domains(self) -> dict[str, Domain]:
+        """See :meth:`Axis.domains`."""
+        if len(self._levels) < 2:
+            return {}
+        return {name: Domain(self._levels) for name in self._parameters.values()}
+
+    def dense(self) -> Values:
+        """See :meth:`Axis.dense`."""
+        return {name: domain.values[0] for name, domain in self.domains().items()}
+
+    def apply(self, draft: Draft, values: Values) -> None:
+        """See :meth:`Axis.apply`."""
+        for group in draft.anatomy.groups:
+            bits = int(values.get(self._parameters[group.name], self._levels[0]))
+            draft.bits.update(dict.fromkeys(group.weights, bits))

@@ -1,0 +1,68 @@
+"""Attention heads and FFN neurons that are removed from each block."""
+
+from __future__ import annotations
+
+import torch
+
+from slimfront.spaces.axes.axis import AXES, Axis, Values, parameter_names
+from slimfront.spaces.domain import Domain
+from slimfront.spaces.draft import Draft
+from slimfront.spaces.structure import Anatomy, Structure
+from slimfront.spaces.surgery import remove_units
+from slimfront.studies.compressed import Capabilities
+from slimfront.studies.schema import SpaceSpec
+
+NEURON_MULTIPLE = 64
+
+
+@AXES.register("sparsity")
+class Sparsity(Axis):
+    """Share of the units removed from each structure; the least important go first."""
+
+    stage = 0
+
+    def __init__(self, spec: SpaceSpec, anatomy: Anatomy, capabilities: Capabilities) -> None:  # noqa: ARG002
+        self._levels = tuple(sorted({0.0, *spec.sparsity.levels})) if spec.sparsity else (0.0,)
+        granularity = spec.sparsity.granularity if spec.sparsity else "all"
+        names = parameter_names(
+            "sparsity", granularity, anatomy.structures, lambda s: s.name, lambda s: s.name.rpartition(".")[2]
+        )
+        self._parameters = dict(zip((s.name for s in anatomy.structures), names, strict=True))
+
+    def domains(self) -> dict[str, Domain]:
+        """See :meth:`Axis.domains`."""
+        if len(self._levels) < 2:
+            return {}
+        return {name: Domain(self._levels) for name in self._parameters.values()}
+
+    def dense(self) -> Values:
+        """See :meth:`Axis.dense`."""
+        return {name: domain.values[0] for name, domain in self.domains().items()}
+
+    def apply(self, draft: Draft, values: Values) -> None:
+        """See :meth:`Axis.apply`."""
+        for structure in draft.anatomy.structures:
+            level = values.get(self._parameters[structure.name], self._levels[0])
+            count = units_kept(structure, float(level))
+            if count == structure.units:
+                continue
+            ranked = torch.argsort(draft.scores[structure.name], descending=True, stable=True)
+            keep = sorted(ranked[:count].tolist())
+            remove_units(
+                draft.module,
+                structure.producers,
+                structure.consumer,
+                structure.units,
+                structure.size,
+                keep,
+                structure.recipe,
+            )
+            draft.kept[structure.name] = count
+
+
+def units_kept(structure: Structure, level: float) -> int:
+    """Return how many units stay: at least one, and whole multiples of 64 neurons, which kernels run best."""
+    wanted = structure.units * (1 - level)
+    if structure.size == 1 and structure.units >= 2 * NEURON_MULTIPLE and level > 0:
+        return min(structure.units, max(1, round(wanted / NEURON_MULTIPLE)) * NEURON_MULTIPLE)
+    return min(structure.units, max(1, round(wanted)))

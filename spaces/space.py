@@ -1,0 +1,108 @@
+"""All axes of a study, laid over the layers of its model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+
+from torch import nn
+
+from slimfront.spaces.axes import AXES, Axis
+from slimfront.spaces.configuration import Configuration
+from slimfront.spaces.domain import Domain, Value
+from slimfront.spaces.draft import Draft, Scores
+from slimfront.spaces.structure import Anatomy
+from slimfront.studies.compressed import Capabilities
+from slimfront.studies.errors import StudyError
+from slimfront.studies.schema import SpaceSpec
+
+# The widths at which every uniform pruning is tried: the two that hand-made recipes use.
+HAND_BITS = (8, 4)
+
+
+class Space:
+    """The search space of a study.
+
+    Args:
+        spec: The study's section ``space``.
+        anatomy: What the model is made of.
+        capabilities: What the target packs and runs.
+
+    Raises:
+        StudyError: nothing at all can be chosen, or an axis refuses its section.
+    """
+
+    def __init__(self, spec: SpaceSpec, anatomy: Anatomy, capabilities: Capabilities) -> None:
+        self.anatomy, self.capabilities = anatomy, capabilities
+        axes = {name: AXES.get(name, where="space")(spec, anatomy, capabilities) for name in AXES}
+        self.axes: dict[str, Axis] = dict(sorted(axes.items(), key=lambda item: item[1].stage))
+        self.domains: dict[str, Domain] = {}
+        for axis in self.axes.values():
+            self.domains |= axis.domains()
+        if not self.domains:
+            raise StudyError(
+                "the space is empty: no axis leaves a choice",
+                where="space",
+                allowed="at least one of sparsity, bits, precision, distillation with two values",
+                hint="add levels to space.bits or space.sparsity",
+            )
+
+    @property
+    def points(self) -> int:
+        """The number of points."""
+        return math.prod(len(domain.values) for domain in self.domains.values())
+
+    def _configuration(self, values: Mapping[str, Value]) -> Configuration:
+        canonical: dict[str, Value] = {}
+        for axis in self.axes.values():
+            own = {name: values[name] for name in axis.domains()}
+            canonical |= axis.canonical(own)
+        return Configuration(canonical)
+
+    def canonical(self, values: Mapping[str, Value]) -> Configuration:
+        """Return the configuration of ``values``, equal for all values that have the same effect."""
+        return self._configuration(values)
+
+    def dense(self) -> Configuration:
+        """Return the configuration that is the dense model."""
+        return self._compose()
+
+    def _compose(self, **chosen: Mapping[str, Value]) -> Configuration:
+        values: dict[str, Value] = {}
+        for name, axis in self.axes.items():
+            values |= chosen.get(name, axis.dense())
+        return self._configuration(values)
+
+    def uniform(self) -> list[Configuration]:
+        """Return dense, its faster precisions, and what a hand would try: every layer at the same level.
+
+        Each bit-width alone; each sparsity at 8 and 4 bits with the longest recovery. No duplicates, dense first.
+        """
+        levels = {name: axis.uniform() or [{}] for name, axis in self.axes.items()}
+        fastest, longest = levels["precision"][-1], levels["distillation"][-1]
+        bits = levels["bits"]
+        by_hand = [setting for setting in bits if set(setting.values()) <= set(HAND_BITS)] or bits[-1:]
+        found = [self.dense()]
+        found += [self._compose(precision=setting) for setting in levels["precision"][1:]]
+        found += [self._compose(bits=setting, precision=fastest) for setting in bits[1:]]
+        found += [
+            self._compose(sparsity=sparsity, bits=setting, precision=fastest, distillation=longest)
+            for sparsity in levels["sparsity"][1:]
+            for setting in by_hand
+        ]
+        return list(dict.fromkeys(found))
+
+    def neighbours(self, configuration: Configuration) -> Iterator[Configuration]:
+        """Yield the configurations that differ from this one by one step of one parameter."""
+        for name, domain in self.domains.items():
+            for value in domain.neighbours(configuration[name]):
+                other = self._configuration({**configuration, name: value})
+                if other != configuration:
+                    yield other
+
+    def stitch(self, dense: nn.Module, scores: Scores, configuration: Configuration) -> Draft:
+        """Return the dense model with a configuration's choices applied, not yet recovered or encoded."""
+        draft = Draft.of(dense, self.anatomy, scores, self.capabilities)
+        for axis in self.axes.values():
+            axis.apply(draft, {name: configuration[name] for name in axis.domains()})
+        return draft

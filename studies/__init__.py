@@ -1,0 +1,1 @@
+"""What is to be compressed: the study's schema, models, tasks and data."""

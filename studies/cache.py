@@ -1,0 +1,76 @@
+"""A content-addressed folder for what is computed once: dense models, importance scores, teacher predictions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+DONE = "complete.json"
+
+
+def cache_root() -> Path:
+    """Return the cache's folder: ``SLIMFRONT_CACHE``, or ``slimfront`` in the user's cache folder."""
+    if given := os.environ.get("SLIMFRONT_CACHE"):
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slimfront"
+
+
+def digest(value: Any) -> str:
+    """Return the SHA-256 of a JSON value."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, allow_nan=False).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def folder_sums(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of each file under ``folder``, by its relative path."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != DONE)
+    return {p.relative_to(folder).as_posix(): file_sha256(p) for p in files}
+
+
+def cached(kind: str, key: Any, build: Callable[[Path], None]) -> Path:
+    """Return the folder of one cache entry, built by ``build`` unless a sound one is there.
+
+    An entry is written beside its place and renamed when whole; one whose sums do not match is built again.
+
+    Args:
+        kind: The first folder level, such as ``dense``.
+        key: JSON value that determines the content.
+        build: Writes the entry's files into the folder that it is given.
+    """
+    place = cache_root() / kind / digest(key)[:24]
+    if _sound(place):
+        return place
+    place.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
+    try:
+        build(scratch)
+        (scratch / DONE).write_text(json.dumps({"key": key, "sha256": folder_sums(scratch)}, sort_keys=True))
+        if place.exists():
+            shutil.rmtree(place)
+        scratch.rename(place)
+    except OSError:
+        # Another process may have put the same entry there first.
+        if not _sound(place):
+            raise
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return place
+
+
+def _sound(place: Path) -> bool:
+    try:
+        sums = json.loads((place / DONE).read_text())["sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return bool(sums == folder_sums(place))

@@ -1,0 +1,84 @@
+"""The values that pass between the rooms: what a target can hold, and a compressed model on its way to one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a target really packs and runs.
+
+    Attributes:
+        bits: Bit-widths of weights, ascending; 16 and 32 are floating point, the rest integer codes.
+        group_sizes: Sizes of quantization groups along a row, preferred first.
+        precisions: Inference precisions of this machine; the first is the reference of the dense model.
+    """
+
+    bits: tuple[int, ...]
+    group_sizes: tuple[int, ...]
+    precisions: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class QuantizedTensor:
+    """A matrix in affine integer codes: ``weight = (codes - zero_points) * scales``.
+
+    Attributes:
+        codes: ``(rows, groups, group)`` uint8, each below ``2 ** bits``.
+        scales: ``(rows, groups, 1)`` float16.
+        zero_points: ``(rows, groups, 1)`` uint8, each below ``2 ** bits``.
+        bits: Width of a code.
+    """
+
+    codes: torch.Tensor
+    scales: torch.Tensor
+    zero_points: torch.Tensor
+    bits: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the matrix."""
+        rows, groups, group = self.codes.shape
+        return rows, groups * group
+
+    def dequantize(self) -> torch.Tensor:
+        """Return the matrix as float32, ``(rows, columns)``."""
+        centred = self.codes.to(torch.float32) - self.zero_points.to(torch.float32)
+        return (centred * self.scales.to(torch.float32)).reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A prunable structure, as far as a target must know it.
+
+    Attributes:
+        producers: Names of the weights whose rows make the units.
+        consumer: Name of the weight whose columns read them.
+        units: Units of the dense module.
+        remove_last: Removes one unit from a module, in place.
+    """
+
+    producers: tuple[str, ...]
+    consumer: str
+    units: int
+    remove_last: Callable[[nn.Module], None]
+
+
+@dataclass(frozen=True)
+class CompressedModel:
+    """A stitched configuration, ready to be lowered.
+
+    Attributes:
+        tensors: Every parameter by name: codes, float16 for 16 bits, float32 otherwise.
+        kept: Units kept in each prunable structure, by its name; absent means all.
+        precision: The inference precision.
+    """
+
+    tensors: Mapping[str, torch.Tensor | QuantizedTensor]
+    kept: Mapping[str, int] = field(default_factory=dict)
+    precision: str = "f32"

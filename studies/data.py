@@ -1,0 +1,226 @@
+"""Loads labelled texts and draws the three splits from them."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slimfront.studies.errors import StudyError, nearest, one_line
+from slimfront.studies.schema import DataSpec
+from slimfront.studies.sources import locate
+
+SUFFIXES = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".json": "jsonl", ".parquet": "parquet"}
+BUILDERS = {"csv": "csv", "tsv": "csv", "jsonl": "json", "parquet": "parquet"}
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Labelled texts of one split.
+
+    Attributes:
+        texts: One text per row, or a pair of texts.
+        labels: The label's index per row.
+    """
+
+    texts: tuple[str | tuple[str, str], ...]
+    labels: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three splits and the names of the labels."""
+
+    train: Examples
+    search: Examples
+    held_out: Examples
+    labels: tuple[str, ...]
+
+
+def load_splits(spec: DataSpec, where: str = "data") -> Splits:
+    """Load the table that a study names and draw its splits.
+
+    Rows of one group stay in one split. The draw depends on ``splits.seed`` alone.
+
+    Raises:
+        StudyError: the file, a column or the labels are not as the study says, or the rows do not suffice.
+    """
+    table = _load_table(spec, where)
+    for key in ("text", "text_pair", "label", "group"):
+        _require_column(table.column_names, getattr(spec, key), f"{where}.{key}")
+    rows, names = _rows(table, spec, where)
+    counts = _counts(spec, len(rows), where)
+    parts = _draw(rows, counts, spec.splits.seed, where)
+    examples = [_examples(part) for part in parts]
+    for name, part in zip(("train", "search", "held_out"), examples, strict=True):
+        if len(set(part.labels)) < 2:
+            raise StudyError(
+                "this split holds one class only",
+                where=f"{where}.splits.{name}",
+                given=f"{len(part)} rows",
+                hint="draw more rows, or change the seed of the splits",
+            )
+    return Splits(*examples, labels=names)
+
+
+def _load_table(spec: DataSpec, where: str) -> Any:
+    import datasets
+
+    datasets.disable_progress_bars()
+    place = locate(spec, where)
+    try:
+        if spec.hub is not None:
+            return datasets.load_dataset(place, spec.config, split=spec.split, revision=spec.revision)
+        kind = spec.format or _format(Path(place), where)
+        options: dict[str, Any] = {"encoding": spec.encoding} if kind in ("csv", "tsv") else {}
+        options |= {"sep": "\t"} if kind == "tsv" else {}
+        return datasets.load_dataset(BUILDERS[kind], data_files={"rows": place}, split="rows", **options)
+    except StudyError:
+        raise
+    except Exception as error:
+        raise StudyError(
+            "the data cannot be loaded",
+            where=where,
+            given=place,
+            allowed="a hub data set, or a CSV, TSV, JSON Lines or Parquet file",
+            hint=_cause(error),
+        ) from error
+
+
+def _cause(error: BaseException) -> str:
+    root = error.__cause__ or error
+    return f"{type(root).__name__}: {one_line(str(root), 200)}"
+
+
+def _format(path: Path, where: str) -> str:
+    for suffix in path.suffixes:
+        if suffix in SUFFIXES:
+            return SUFFIXES[suffix]
+    raise StudyError(
+        "the format cannot be read from the file's name",
+        where=f"{where}.format",
+        given=path.name,
+        allowed="csv, tsv, jsonl, parquet",
+        hint=f"add '{where}.format'",
+    )
+
+
+def _require_column(columns: Sequence[str], name: str | None, where: str) -> None:
+    if name is None or name in columns:
+        return
+    near = nearest(name, columns)
+    raise StudyError(
+        "the data have no such column",
+        where=where,
+        given=name,
+        allowed=", ".join(columns),
+        hint=f"did you mean {near!r}?" if near else f"name one of the columns at {where}",
+    )
+
+
+def _rows(table: Any, spec: DataSpec, where: str) -> tuple[list[tuple[Any, int, Any]], tuple[str, ...]]:
+    texts = table[spec.text]
+    seconds = table[spec.text_pair] if spec.text_pair else [None] * len(texts)
+    groups = table[spec.group] if spec.group else range(len(texts))
+    found = list(table[spec.label])
+    feature = table.features[spec.label]
+    if hasattr(feature, "int2str"):
+        found = [None if value is None or value < 0 else feature.int2str(value) for value in found]
+    names = _label_names(found, spec, where)
+    index = {name: number for number, name in enumerate(names)}
+    rows = []
+    for text, second, label, group in zip(texts, seconds, found, groups, strict=True):
+        if label is None or str(label) not in index or not isinstance(text, str) or not text.strip():
+            continue
+        whole = (text, str(second)) if spec.text_pair else text
+        rows.append((whole, index[str(label)], group))
+    return rows, names
+
+
+def _label_names(found: Sequence[Any], spec: DataSpec, where: str) -> tuple[str, ...]:
+    present = {str(value) for value in found if value is not None}
+    if spec.labels is not None:
+        wanted = tuple(str(label) for label in spec.labels)
+        for number, label in enumerate(wanted):
+            if label not in present:
+                near = nearest(label, present)
+                raise StudyError(
+                    "no row has this label",
+                    where=f"{where}.labels.{number}",
+                    given=label,
+                    allowed=one_line(", ".join(sorted(present)), 200),
+                    hint=f"did you mean {near!r}?" if near else "name labels that occur in the data",
+                )
+        present = set(wanted)
+    else:
+        wanted = tuple(sorted(present, key=lambda name: (not name.lstrip("-").isdigit(), len(name), name)))
+        if all(not name.lstrip("-").isdigit() for name in present):
+            wanted = tuple(sorted(present))
+    if len(present) < 2:
+        raise StudyError(
+            "one class only: there is nothing to classify",
+            where=f"{where}.labels" if spec.labels is not None else f"{where}.label",
+            given=", ".join(sorted(present)) or "no label",
+            allowed="a column with two classes or more",
+            hint="name another label column, or more labels",
+        )
+    if len(wanted) > 1000:
+        raise StudyError(
+            "too many classes; is this column a number or a text?",
+            where=f"{where}.label",
+            given=f"{len(wanted)} classes",
+            allowed="at most 1000",
+        )
+    return wanted
+
+
+def _counts(spec: DataSpec, total: int, where: str) -> tuple[int, int, int]:
+    wanted = (spec.splits.train, spec.splits.search, spec.splits.held_out)
+    counts = tuple(int(part * total) if isinstance(part, float) else part for part in wanted)
+    if min(counts) < 1 or sum(counts) > total:
+        raise StudyError(
+            "the splits do not fit the data",
+            where=f"{where}.splits",
+            given=f"train {wanted[0]}, search {wanted[1]}, held_out {wanted[2]}",
+            allowed=f"at least one row each, {total} rows in all",
+            hint="lower the splits",
+        )
+    return counts[0], counts[1], counts[2]
+
+
+def _draw(rows: list[tuple[Any, int, Any]], counts: tuple[int, int, int], seed: int, where: str) -> list[list[Any]]:
+    """Fill held-out, then search, then train with whole groups in a shuffled order."""
+    groups: dict[Any, list[Any]] = defaultdict(list)
+    for row in rows:
+        groups[row[2]].append(row)
+    order = sorted(groups, key=str)
+    rng = random.Random(seed)
+    rng.shuffle(order)
+    queue = iter(order)
+    parts: list[list[Any]] = []
+    for count, name in zip(counts[::-1], ("held_out", "search", "train"), strict=True):
+        part: list[Any] = []
+        while len(part) < count:
+            group = next(queue, None)
+            if group is None:
+                raise StudyError(
+                    "the groups are too large for these splits",
+                    where=f"{where}.splits.{name}",
+                    given=count,
+                    allowed=f"at most {len(part)} rows, since a group stays in one split",
+                    hint="lower the splits, or remove 'group'",
+                )
+            part.extend(groups[group])
+        rng.shuffle(part)
+        parts.append(part[:count])
+    return parts[::-1]
+
+
+def _examples(rows: Sequence[tuple[Any, int, Any]]) -> Examples:
+    return Examples(tuple(row[0] for row in rows), tuple(row[1] for row in rows))

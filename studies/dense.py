@@ -1,0 +1,149 @@
+"""The dense model: loaded as it is, or trained once and cached by content."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn import functional
+
+from slimfront.studies.cache import cached
+from slimfront.studies.encoding import Encoded
+from slimfront.studies.errors import StudyError
+from slimfront.studies.models import weights_sha256
+from slimfront.studies.schema import FineTuning, LogisticRegressionHead, NoTraining, Study
+
+Progress = Callable[[str, float], None]
+
+
+def dense_model(study: Study, base: nn.Module, missing: list[str], train: Encoded, progress: Progress) -> nn.Module:
+    """Return the trained dense model in evaluation mode.
+
+    Args:
+        study: Says how it is trained.
+        base: The checkpoint's model.
+        missing: Parameters that the checkpoint did not have.
+        train: The train split.
+        progress: Called with a text and the finished share.
+
+    Raises:
+        StudyError: the checkpoint has no trained head and the study does not say how to train one.
+    """
+    spec = study.train
+    if isinstance(spec, NoTraining):
+        if missing:
+            raise StudyError(
+                "the checkpoint has no trained head for these labels",
+                where="train.method",
+                given=f"none, with {', '.join(missing[:4])} missing",
+                allowed="fine-tune, logistic-regression",
+                hint="add a section 'train' with 'method: fine-tune'",
+            )
+        return base
+    key = {
+        "train": spec.model_dump(mode="json"),
+        "weights": weights_sha256(base),
+        "data": train.fingerprint(),
+        "torch": torch.__version__,
+    }
+
+    def build(folder: Path) -> None:
+        if isinstance(spec, FineTuning):
+            _fine_tune(base, train, spec, progress)
+        else:
+            _fit_head(base, train, spec, progress)
+        save_file({name: value.detach().contiguous() for name, value in base.named_parameters()}, folder / "dense.safetensors")
+
+    folder = cached("dense", key, build)
+    base.load_state_dict(load_file(folder / "dense.safetensors"), strict=False)
+    return base.eval().requires_grad_(True)
+
+
+def tensors(encoded: Encoded, indices: list[int]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Return a batch of inputs ``(rows, tokens)`` and labels ``(rows,)``."""
+    batch = {name: torch.from_numpy(values) for name, values in encoded.batch(indices).items()}
+    return batch, torch.from_numpy(encoded.labels[indices])
+
+
+def bucketed(encoded: Encoded, size: int, rng: np.random.Generator) -> list[list[int]]:
+    """Return one epoch of shuffled batches whose rows have similar lengths."""
+    order = rng.permutation(len(encoded))
+    lengths = encoded.lengths()
+    pool = size * 16
+    batches: list[list[int]] = []
+    for start in range(0, len(order), pool):
+        part = order[start : start + pool]
+        part = part[np.argsort(lengths[part], kind="stable")]
+        batches += [part[i : i + size].tolist() for i in range(0, len(part), size)]
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def frozen_embeddings(module: nn.Module) -> None:
+    """Stop the gradients of every embedding table: the tables are large and hardly change."""
+    for part in module.modules():
+        if isinstance(part, nn.Embedding):
+            part.requires_grad_(False)
+
+
+def _fine_tune(module: nn.Module, train: Encoded, spec: FineTuning, progress: Progress) -> None:
+    torch.manual_seed(spec.seed)
+    rng = np.random.default_rng(spec.seed)
+    module.train()
+    if spec.freeze_embeddings:
+        frozen_embeddings(module)
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=spec.learning_rate)
+    epochs = [bucketed(train, spec.batch, rng) for _ in range(spec.epochs)]
+    steps = [batch for epoch in epochs for batch in epoch]
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / len(steps))
+    for number, indices in enumerate(steps):
+        batch, labels = tensors(train, indices)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = module(**batch).logits
+        loss = functional.cross_entropy(logits.float(), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        progress(f"fine-tuning the dense model, loss {loss.item():.3f}", (number + 1) / len(steps))
+    module.eval()
+
+
+def last_linear(module: nn.Module) -> nn.Linear:
+    """Return the linear layer that makes the logits: the last one that a walk of the module finds."""
+    layers = [part for part in module.modules() if isinstance(part, nn.Linear)]
+    return layers[-1]
+
+
+def _fit_head(module: nn.Module, train: Encoded, spec: LogisticRegressionHead, progress: Progress) -> None:
+    from sklearn.linear_model import LogisticRegression
+
+    head = last_linear(module)
+    features = np.zeros((len(train), head.in_features), dtype=np.float32)
+    taken: list[torch.Tensor] = []
+    hook = head.register_forward_pre_hook(lambda _module, args: taken.append(args[0].detach()))
+    done = 0
+    try:
+        with torch.no_grad():
+            for indices, _ in train.sorted_batches(32):
+                module(**tensors(train, indices)[0])
+                features[indices] = taken.pop().numpy()
+                done += len(indices)
+                progress("reading features for the head", done / len(train))
+    finally:
+        hook.remove()
+    model = LogisticRegression(C=spec.C, max_iter=spec.max_iterations).fit(features, train.labels)
+    weight, bias = model.coef_, model.intercept_
+    if len(model.classes_) == 2:
+        # One logit separates two classes; the softmax over (0, z) is the same model.
+        weight, bias = np.vstack([np.zeros_like(weight), weight]), np.array([0.0, bias[0]])
+    with torch.no_grad():
+        head.weight.zero_()
+        head.weight[model.classes_] = torch.from_numpy(weight).float()
+        if head.bias is not None:
+            head.bias.zero_()
+            head.bias[model.classes_] = torch.from_numpy(bias).float()

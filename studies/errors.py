@@ -1,0 +1,84 @@
+"""One exception family: where it went wrong, what was given, what is allowed, what to do next."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def nearest(name: object, options: Iterable[str]) -> str | None:
+    """Return the spelling among ``options`` closest to ``name``, or None where none is near."""
+    found = difflib.get_close_matches(str(name).lower(), list(options), n=1, cutoff=0.5)
+    return found[0] if found else None
+
+
+def one_line(value: object, limit: int = 120) -> str:
+    """Return ``value`` as a single printable line of at most ``limit`` characters."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+class SlimfrontError(Exception):
+    """Something that the user can mend.
+
+    Args:
+        message: What is wrong, in one sentence.
+        where: The key's path in the study file, the option or the file.
+        given: The value that was given.
+        allowed: What would have been accepted.
+        hint: The next step.
+    """
+
+    exit_code = 70
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: str | None = None,
+        given: object = None,
+        allowed: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message, self.where, self.given, self.allowed, self.hint = message, where, given, allowed, hint
+
+    def __str__(self) -> str:
+        lines = [f"{self.where}: {self.message}" if self.where else self.message]
+        if self.given is not None:
+            lines.append(f"  given:   {one_line(self.given)}")
+        if self.allowed:
+            lines.append(f"  allowed: {self.allowed}")
+        if self.hint:
+            lines.append(f"  next:    {self.hint}")
+        return "\n".join(lines)
+
+
+class NoFeasiblePoint(SlimfrontError):
+    """No trial satisfies the constraints or the filter (exit code 1)."""
+
+    exit_code = 1
+
+
+class StudyError(SlimfrontError):
+    """The study file, an option or the model and data that they name are wrong (exit code 2)."""
+
+    exit_code = 2
+
+
+class MissingError(SlimfrontError):
+    """This machine lacks something that the study needs (exit code 3)."""
+
+    exit_code = 3
+
+
+class RecordsError(SlimfrontError):
+    """The run's records are locked, full or corrupt (exit code 4)."""
+
+    exit_code = 4
+
+
+class TooManyFailures(SlimfrontError):
+    """More trials failed than the study tolerates (exit code 5)."""
+
+    exit_code = 5

@@ -1,0 +1,199 @@
+"""Reads study files: safe YAML with limits, and one clear message for whatever is wrong in one."""
+
+from __future__ import annotations
+
+import json
+import types
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from slimfront.studies.errors import StudyError, nearest, one_line
+from slimfront.studies.schema import Study
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 20
+
+
+def read_study(path: str | Path) -> Study:
+    """Read and check a study file.
+
+    Raises:
+        StudyError: the file is missing, is no YAML, or does not describe a study. The message names the key.
+    """
+    path = Path(path)
+    return parse_study(_load_yaml(_read_text(path), str(path)), str(path))
+
+
+def parse_study(data: Any, where: str = "study") -> Study:
+    """Check a study given as plain data.
+
+    Raises:
+        StudyError: see :func:`read_study`.
+    """
+    if not isinstance(data, dict):
+        raise StudyError("a study is a mapping of keys", where=where, given=data, hint="begin with 'name: …'")
+    try:
+        return Study.model_validate(data)
+    except ValidationError as error:
+        raise _explain(error, data) from None
+
+
+def dump_study(study: Study) -> str:
+    """Return the study as canonical JSON, for hashing and for the run folder."""
+    return json.dumps(study.model_dump(mode="json"), sort_keys=True, indent=1, allow_nan=False)
+
+
+def _read_text(path: Path) -> str:
+    hint = "check the path, or start from a copy of studies/quickstart.yaml"
+    if not path.exists():
+        folder = path.parent
+        files = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+        near = nearest(path.name, files)
+        hint = f"did you mean {folder / near}?" if near else hint
+        raise StudyError("there is no such study file", where=str(path), hint=hint)
+    if not path.is_file():
+        raise StudyError("this is a folder, not a study file", where=str(path), hint=hint)
+    if path.stat().st_size > MAX_BYTES:
+        raise StudyError(
+            "too large for a study file", where=str(path), given=path.stat().st_size, allowed=f"{MAX_BYTES} bytes"
+        )
+    try:
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise StudyError("not UTF-8 text", where=str(path), given=str(error), hint="save it as UTF-8") from None
+    except OSError as error:
+        raise StudyError("cannot be read", where=str(path), given=str(error)) from None
+
+
+def _load_yaml(text: str, where: str) -> Any:
+    for number, line in enumerate(text.splitlines(), 1):
+        if line[: len(line) - len(line.lstrip())].count("\t"):
+            raise StudyError(
+                "a tab indents this line; YAML allows spaces only",
+                where=f"{where}, line {number}",
+                given=line,
+                hint="replace the tab by two spaces",
+            )
+    _check_depth(text, where)
+    yaml = YAML(typ="safe", pure=True)
+    yaml.allow_duplicate_keys = False
+    yaml.max_depth = MAX_DEPTH
+    try:
+        return yaml.load(text)
+    except YAMLError as error:
+        raise _explain_yaml(error, where) from None
+    except (RecursionError, ValueError, OverflowError) as error:
+        raise StudyError("not a study in YAML", where=where, given=str(error)) from None
+
+
+def _check_depth(text: str, where: str) -> None:
+    """Refuse deep nesting and aliases before the parser builds anything of them."""
+    yaml = YAML(typ="safe", pure=True)
+    depth, path = 0, where
+    try:
+        for event in yaml.parse(text):
+            kind = type(event).__name__
+            if kind == "AliasEvent":
+                raise StudyError(
+                    "aliases (*name) are not allowed in a study",
+                    where=f"{where}, line {event.start_mark.line + 1}",
+                    hint="write the value out",
+                )
+            depth += kind in ("MappingStartEvent", "SequenceStartEvent")
+            depth -= kind in ("MappingEndEvent", "SequenceEndEvent")
+            if depth > MAX_DEPTH:
+                path = f"{where}, line {event.start_mark.line + 1}, column {event.start_mark.column + 1}"
+                raise StudyError(
+                    "nested too deeply for a study",
+                    where=path,
+                    given=f"more than {MAX_DEPTH} levels",
+                    allowed=f"at most {MAX_DEPTH} levels",
+                    hint="remove the nesting; studies/quickstart.yaml shows the layout",
+                )
+    except YAMLError as error:
+        raise _explain_yaml(error, where) from None
+    except (RecursionError, ValueError) as error:
+        raise StudyError("not a study in YAML", where=where, given=str(error)) from None
+
+
+def _explain_yaml(error: YAMLError, where: str) -> StudyError:
+    mark = getattr(error, "problem_mark", None)
+    problem = (getattr(error, "problem", None) or str(error).strip() or "malformed").splitlines()[0]
+    place = f"{where}, line {mark.line + 1}, column {mark.column + 1}" if mark else where
+    hint = "remove one of the two" if "duplicate key" in problem else "correct the YAML at that line"
+    return StudyError(f"not valid YAML: {problem}", where=place, hint=hint)
+
+
+def _explain(error: ValidationError, data: dict[str, Any]) -> StudyError:
+    """Turn pydantic's errors into one message about the first of them, unknown keys first."""
+    errors = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
+    first = errors[0]
+    location = _location(first["loc"], data)
+    where = ".".join(str(part) for part in location) or "study"
+    more = f" ({len(errors) - 1} more after this one)" if len(errors) > 1 else ""
+    kind, text = first["type"], first["msg"]
+    if kind == "extra_forbidden":
+        options = _keys_at(location[:-1])
+        near = nearest(location[-1], options)
+        return StudyError(
+            f"there is no such key{more}",
+            where=where,
+            given=location[-1],
+            allowed=", ".join(options),
+            hint=f"did you mean {near!r}?" if near else "remove the key or choose an allowed one",
+        )
+    if kind == "missing":
+        return StudyError(f"this key is missing{more}", where=where, hint=f"add {location[-1]!r} to the study")
+    given = first.get("input")
+    text = text.removeprefix("Value error, ")
+    allowed = _readable(text)
+    return StudyError(f"{allowed}{more}", where=where, given=given, hint=_cure(first, where))
+
+
+def _readable(text: str) -> str:
+    return text[:1].lower() + text[1:]
+
+
+def _cure(error: Any, where: str) -> str:
+    expected = error.get("ctx", {}).get("expected") or error.get("ctx", {}).get("expected_tags")
+    if expected:
+        near = nearest(error.get("input"), [part.strip(" '") for part in str(expected).replace(" or ", ",").split(",")])
+        return f"did you mean {near!r}?" if near else f"write one of {expected} at {where}"
+    if error["type"] == "finite_number":
+        return f"write a finite number at {where}"
+    return f"correct the value at {where}, {one_line(error.get('input'), 40)}"
+
+
+def _location(loc: tuple[int | str, ...], data: Any) -> tuple[str | int, ...]:
+    """Drop the union tags that pydantic adds to a key's path: only what stands in the file remains."""
+    kept: list[str | int] = []
+    at = data
+    for index, part in enumerate(loc):
+        inside = (isinstance(at, dict) and part in at) or (isinstance(at, list) and isinstance(part, int))
+        last = index == len(loc) - 1
+        if inside:
+            at = at[part]
+            kept.append(part)
+        elif last and isinstance(at, dict) and str(part) in _keys_at(tuple(kept)):
+            kept.append(part)
+    return tuple(kept)
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if get_origin(annotation) in (Union, types.UnionType) or get_args(annotation):
+        return [model for part in get_args(annotation) for model in _models(part)]
+    return []
+
+
+def _keys_at(path: tuple[str | int, ...]) -> list[str]:
+    models: list[type[BaseModel]] = [Study]
+    for part in path:
+        fields = [m.model_fields[str(part)].annotation for m in models if str(part) in m.model_fields]
+        models = [model for annotation in fields for model in _models(annotation)]
+    return sorted({key for model in models for key in model.model_fields})

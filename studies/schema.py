@@ -1,0 +1,234 @@
+"""The study file's schema."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Rows = Annotated[int, Field(gt=0)]
+Granularity = Literal["layer", "role", "all"]
+
+
+class Strict(BaseModel):
+    """Base of every section: unknown keys, NaN and infinity are errors, and nothing changes afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
+
+
+class Source(Strict):
+    """Where files come from: a hub id, a path, or files of an installed Python package."""
+
+    hub: str | None = None
+    revision: str | None = None
+    package: str | None = None
+    path: str | None = None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Source:
+        if self.hub is None and self.path is None:
+            raise ValueError("give 'hub' (a hub id), 'path', or 'package' together with 'path'")
+        if self.hub is not None and (self.package is not None or self.path is not None):
+            raise ValueError("'hub' stands alone: remove 'package' and 'path', or 'hub'")
+        return self
+
+
+class ModelSpec(Source):
+    """The trained model and how long its inputs may be.
+
+    Attributes:
+        tokenizer: Another source for the tokenizer, where the model's folder has none.
+        max_tokens: Longer texts are truncated to this many tokens.
+    """
+
+    tokenizer: Source | None = None
+    max_tokens: int = Field(default=128, ge=2, le=8192)
+
+
+class Splits(Strict):
+    """Rows (a whole number) or share of the rows (a fraction) of each split."""
+
+    train: Rows | Fraction
+    search: Rows | Fraction
+    held_out: Rows | Fraction
+    seed: int = Field(default=0, ge=0)
+
+
+class DataSpec(Source):
+    """The labelled texts.
+
+    Attributes:
+        format: Read from the file's name where absent.
+        config: The hub data set's configuration.
+        split: The hub data set's split from which the three splits are drawn.
+        text: Column of the text.
+        text_pair: Column of the second text of a pair.
+        label: Column of the label.
+        labels: The labels to keep; rows with another label are left out.
+        group: Column whose rows always stay in one split, so that nothing leaks between splits.
+    """
+
+    format: Literal["csv", "tsv", "jsonl", "parquet"] | None = None
+    encoding: str = "utf-8"
+    config: str | None = None
+    split: str = "train"
+    text: str
+    text_pair: str | None = None
+    label: str
+    labels: tuple[str | int, ...] | None = Field(default=None, min_length=1, strict=False)
+    group: str | None = None
+    splits: Splits
+
+
+class NoTraining(Strict):
+    """The checkpoint has a trained head already."""
+
+    method: Literal["none"] = "none"
+
+
+class FineTuning(Strict):
+    """Full fine-tuning of encoder and head with AdamW and a linear learning-rate decay."""
+
+    method: Literal["fine-tune"]
+    epochs: int = Field(default=2, ge=1, le=100)
+    batch: int = Field(default=16, ge=1)
+    learning_rate: float = Field(default=1e-4, gt=0)
+    freeze_embeddings: bool = True
+    seed: int = Field(default=0, ge=0)
+
+
+class LogisticRegressionHead(Strict):
+    """A scikit-learn logistic regression on frozen features, turned into the model's last linear layer."""
+
+    method: Literal["logistic-regression"]
+    C: float = Field(default=1.0, gt=0)
+    max_iterations: int = Field(default=1000, ge=1)
+
+
+Training = Annotated[NoTraining | FineTuning | LogisticRegressionHead, Field(discriminator="method")]
+
+
+class TargetSpec(Strict):
+    """Where the model will run, and how latency is measured there.
+
+    Attributes:
+        threads: Threads of one inference.
+        batch: Sentences of one request; accuracy is measured at this batch too, since dynamic quantization
+            makes results depend on it.
+        tokens: Length of the request whose latency is measured.
+    """
+
+    runtime: str = "openvino"
+    threads: int = Field(default=1, ge=1)
+    batch: int = Field(default=1, ge=1)
+    tokens: int = Field(default=32, ge=1)
+
+
+class SparsitySpec(Strict):
+    """Attention heads and FFN neurons removed from each block.
+
+    Attributes:
+        levels: Shares of the units that are removed; 0 keeps all.
+    """
+
+    granularity: Granularity = "layer"
+    levels: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field(
+        default=(0.0, 0.25, 0.5, 0.75), min_length=1, strict=False
+    )
+    criterion: str = "gradient-weight"
+    rows: int = Field(default=256, ge=1)
+
+
+class BitsSpec(Strict):
+    """Bit-width of each weight group; ``levels`` absent means all that the target packs."""
+
+    granularity: Granularity = "layer"
+    levels: tuple[int, ...] | None = Field(default=None, min_length=1, strict=False)
+    quantizer: str = "affine"
+
+
+class DistillationSpec(Strict):
+    """Recovery of a pruned model by the dense one's temperature-softened predictions.
+
+    Attributes:
+        steps: Numbers of optimizer steps to choose from; 0 is no recovery.
+        temperature: Softmax temperatures to choose from.
+        weight: Weights of the soft targets to choose from; the hard labels get the rest.
+    """
+
+    steps: tuple[Annotated[int, Field(ge=0, le=100_000)], ...] = Field(default=(0, 40), min_length=1, strict=False)
+    temperature: tuple[Annotated[float, Field(gt=0)], ...] = Field(default=(1.0, 2.0, 4.0), min_length=1, strict=False)
+    weight: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(default=(0.5, 1.0), min_length=1, strict=False)
+    batch: int = Field(default=16, ge=1)
+    learning_rate: float = Field(default=1e-4, gt=0)
+
+
+class SpaceSpec(Strict):
+    """The axes; one that is absent stays at its dense setting."""
+
+    sparsity: SparsitySpec | None = None
+    bits: BitsSpec | None = None
+    precision: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
+    distillation: DistillationSpec | None = None
+
+
+class SearchSpec(Strict):
+    """How the space is searched.
+
+    Attributes:
+        trials: Configurations to evaluate; duplicates answered from the records do not count.
+        timeout: Longest time of the search, such as ``30m``.
+        failures: Share of the trials that may fail before the search gives up.
+    """
+
+    engine: str = "optuna"
+    sampler: str = "tpe"
+    trials: int = Field(default=60, ge=1, le=1_000_000)
+    timeout: str | None = None
+    workers: int = Field(default=1, ge=1, le=1024)
+    seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    failures: float = Field(default=0.2, ge=0, le=1)
+
+    @field_validator("timeout")
+    @classmethod
+    def _readable(cls, value: str | None) -> str | None:
+        if value is not None:
+            seconds(value)
+        return value
+
+
+def seconds(text: str) -> float:
+    """Return the seconds of a duration such as ``90``, ``45s``, ``30m`` or ``2h``.
+
+    Raises:
+        ValueError: the text is no duration.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text)
+    if match is None or float(match[1]) <= 0:
+        raise ValueError("write a duration such as 90s, 30m or 2h")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+class Study(Strict):
+    """A whole study: what is to be compressed, and how the search goes."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    task: Literal["text-classification"] = "text-classification"
+    model: ModelSpec
+    data: DataSpec
+    train: Training = NoTraining()
+    target: TargetSpec = TargetSpec()
+    space: SpaceSpec = SpaceSpec(sparsity=SparsitySpec(), bits=BitsSpec(), distillation=DistillationSpec())
+    objectives: tuple[str, ...] = Field(default=("size", "latency", "accuracy"), min_length=2, strict=False)
+    constraints: dict[str, str] = Field(default_factory=dict)
+    search: SearchSpec = SearchSpec()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Study:
+        if len(set(self.objectives)) != len(self.objectives):
+            raise ValueError("'objectives' names one objective twice; name each once")
+        if self.target.tokens > self.model.max_tokens:
+            raise ValueError("'target.tokens' is larger than 'model.max_tokens'; lower it or raise the other")
+        return self

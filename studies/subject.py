@@ -1,0 +1,102 @@
+"""The subject of a study: the dense model, its tokenizer and the tokenized splits."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from slimfront.studies.data import Splits, load_splits
+from slimfront.studies.dense import dense_model
+from slimfront.studies.encoding import Batch, Encoded, encode
+from slimfront.studies.errors import StudyError
+from slimfront.studies.models import load_model, load_tokenizer, weights_sha256
+from slimfront.studies.schema import Study
+
+Progress = Callable[[str, float], None]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Everything about the dense model that a trial needs.
+
+    Attributes:
+        module: The dense model in evaluation mode.
+        tokenizer: Its tokenizer.
+        texts: The splits as texts.
+        train: The train split, tokenized.
+        search: The split on which trials are measured.
+        held_out: The split on which the front is measured again.
+        weights: SHA-256 of the dense parameters.
+    """
+
+    module: nn.Module
+    tokenizer: Any
+    texts: Splits
+    train: Encoded
+    search: Encoded
+    held_out: Encoded
+    weights: str
+
+    def example(self) -> dict[str, torch.Tensor]:
+        """Return a small batch of real inputs, each ``(2, tokens)``, for walking and tracing the module."""
+        return as_tensors(self.train.batch(range(2)))
+
+    def request(self, batch: int, tokens: int) -> Batch:
+        """Return a request of exactly ``batch`` × ``tokens`` real tokens, for measuring latency."""
+        row: dict[str, list[int]] = {name: [] for name in self.train.padding}
+        index = 0
+        while len(row["input_ids"]) < batch * tokens:
+            for name in row:
+                row[name] += self.train.rows[index % len(self.train)][name]
+            index += 1
+        wide = {name: torch.tensor(values[: batch * tokens]) for name, values in row.items()}
+        return {name: values.reshape(batch, tokens).numpy() for name, values in wide.items()}
+
+
+def as_tensors(batch: Batch) -> dict[str, torch.Tensor]:
+    """Return a batch as torch tensors."""
+    return {name: torch.from_numpy(values) for name, values in batch.items()}
+
+
+def load_subject(study: Study, progress: Progress = lambda _text, _share: None) -> Subject:
+    """Load model and data; train the dense model where the study says so and no cache has it.
+
+    Raises:
+        StudyError: the model or the data are not as the study says.
+        MissingError: a package that the study names is not installed.
+    """
+    texts = load_splits(study.data)
+    tokenizer = load_tokenizer(study.model)
+    base, missing = load_model(study.model, texts.labels)
+    inputs = model_inputs(base)
+    train, search, held_out = (
+        encode(part, tokenizer, inputs, study.model.max_tokens) for part in (texts.train, texts.search, texts.held_out)
+    )
+    _check_vocabulary(base, train)
+    module = dense_model(study, base, missing, train, progress)
+    return Subject(module, tokenizer, texts, train, search, held_out, weights_sha256(module))
+
+
+def model_inputs(module: nn.Module) -> tuple[str, ...]:
+    """Return the names of the inputs that a module's ``forward`` takes from a tokenizer."""
+    known = ("input_ids", "attention_mask", "token_type_ids")
+    accepted = inspect.signature(module.forward).parameters
+    return tuple(name for name in known if name in accepted)
+
+
+def _check_vocabulary(module: nn.Module, encoded: Encoded) -> None:
+    tables = [part.num_embeddings for part in module.modules() if isinstance(part, nn.Embedding)]
+    largest = max(max(row["input_ids"]) for row in encoded.rows)
+    if tables and largest >= max(tables):
+        raise StudyError(
+            "the tokenizer makes token ids that the model's embedding does not have",
+            where="model",
+            given=f"token id {largest}",
+            allowed=f"below {max(tables)}",
+            hint="name the tokenizer that belongs to the model at model.tokenizer",
+        )
