@@ -82,8 +82,8 @@ def predictions(session: Session, examples: Encoded, batch: int) -> npt.NDArray[
     found = np.zeros(len(examples), dtype=np.int64)
     for indices, inputs in examples.sorted_batches(batch):
         logits = session.run(inputs)
-        if not np.isfinite(logits).all():
-            raise ValueError("the artifact's predictions are not finite")
+        if logits.ndim != 2 or len(logits) != len(indices) or not np.isfinite(logits).all():
+            raise ValueError(f"the artifact's logits are not finite or not ({len(indices)}, classes): {logits.shape}")
         found[indices] = logits.argmax(-1)
     return found
 
