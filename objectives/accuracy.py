@@ -20,6 +20,7 @@ class Accuracy(Objective):
 
     unit = "fraction"
     direction = "maximize"
+    on_examples = True
     description = "share of rightly classified examples"
 
     def measure(self, artifact: Artifact, context: Context) -> Measurement:  # noqa: ARG002

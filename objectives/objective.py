@@ -51,11 +51,13 @@ class Objective(ABC):
         unit: Unit of the value: ``byte``, ``ms`` or ``fraction``.
         direction: Whether less or more is better.
         description: How the value is to be read.
+        on_examples: Whether it is measured on examples, so that the front is measured again on the held-out split.
     """
 
     unit: ClassVar[str]
     direction: ClassVar[Direction]
     description: ClassVar[str]
+    on_examples: ClassVar[bool] = False
 
     @abstractmethod
     def measure(self, artifact: Artifact, context: Context) -> Measurement:

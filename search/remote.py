@@ -1,0 +1,83 @@
+"""The coordinator's end of a worker process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from slimfront.studies.errors import SlimfrontError
+
+Json = dict[str, Any]
+
+
+class WorkerDied(Exception):
+    """The worker's process ended in the middle of a task."""
+
+
+class Remote:
+    """A worker process that is started on the first task.
+
+    Args:
+        study: The study as JSON.
+        log: A file for whatever the process prints.
+    """
+
+    def __init__(self, study: Json, log: Path) -> None:
+        self._study, self._log = study, log
+        self._process: subprocess.Popen[str] | None = None
+
+    def ask(self, task: Json) -> Json:
+        """Return the worker's answer to a task.
+
+        Raises:
+            WorkerDied: the process ended; the next task starts another.
+            SlimfrontError: the worker could not load the study.
+        """
+        if self._process is None or self._process.poll() is not None:
+            self._start()
+        return self._exchange(task)
+
+    def _start(self) -> None:
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        # One thread per process: several would fight over the cores of the other workers.
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+        with self._log.open("a", encoding="utf-8") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "slimfront.search.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                encoding="utf-8",
+                env=environment,
+                start_new_session=True,
+            )
+        answer = self._exchange({"study": self._study})
+        if "error" in answer:
+            failure = SlimfrontError(answer["message"])
+            failure.exit_code = int(answer["exit_code"])
+            raise failure
+
+    def _exchange(self, message: Json) -> Json:
+        process = self._process
+        assert process is not None and process.stdin is not None and process.stdout is not None
+        try:
+            process.stdin.write(json.dumps(message, allow_nan=False) + "\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+        except (BrokenPipeError, ValueError, OSError) as error:
+            raise WorkerDied(str(error)) from error
+        if not line.endswith("\n"):
+            raise WorkerDied(f"exit status {process.wait()}; see {self._log}")
+        answer: Json = json.loads(line)
+        return answer
+
+    def kill(self) -> None:
+        """End the process at once."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()

@@ -1,0 +1,16 @@
+"""Gaussian process with expected hypervolume improvement (Daulton et al. 2020); slow beyond a few dozen parameters."""
+
+from __future__ import annotations
+
+import optuna
+
+from slimfront.search.samplers.sampler import SAMPLERS, OptunaSampler
+
+
+@SAMPLERS.register("gp")
+class Gp(OptunaSampler):
+    """Gaussian process with expected hypervolume improvement (Daulton et al. 2020); slow beyond a few dozen parameters."""
+
+    def make(self, seed: int) -> optuna.samplers.BaseSampler:
+        """See :meth:`OptunaSampler.make`."""
+        return optuna.samplers.GPSampler(seed=seed, n_startup_trials=10)

@@ -1,0 +1,89 @@
+"""The samplers' contract, and Optuna's samplers under it."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import optuna
+
+from slimfront.spaces.domain import Domain, Value, to_optuna
+from slimfront.studies.registry import Registry
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A finished trial as the samplers see it.
+
+    Attributes:
+        values: The configuration.
+        objectives: One finite number per objective, repeatable.
+        violations: By how much each constraint is broken; zero or less where it is kept.
+    """
+
+    values: Mapping[str, Value]
+    objectives: tuple[float, ...]
+    violations: Mapping[str, float]
+
+
+class Sampler(ABC):
+    """Suggests a configuration from the history alone, so that a resumed search suggests what an undisturbed one would."""
+
+    @abstractmethod
+    def suggest(
+        self,
+        domains: Mapping[str, Domain],
+        directions: Sequence[str],
+        history: Sequence[Observation],
+        seed: int,
+    ) -> dict[str, Value]:
+        """Return a value for every parameter.
+
+        Args:
+            domains: What may be chosen.
+            directions: ``minimize`` or ``maximize`` per objective.
+            history: Finished trials in the order of their numbers.
+            seed: All randomness comes from it.
+        """
+
+
+class OptunaSampler(Sampler):
+    """An Optuna sampler that is given the whole history anew for each suggestion."""
+
+    @abstractmethod
+    def make(self, seed: int) -> optuna.samplers.BaseSampler:
+        """Return the Optuna sampler."""
+
+    def suggest(
+        self,
+        domains: Mapping[str, Domain],
+        directions: Sequence[str],
+        history: Sequence[Observation],
+        seed: int,
+    ) -> dict[str, Value]:
+        """See :meth:`Sampler.suggest`."""
+        sampler = self.make(seed)
+        distributions = to_optuna(domains)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study = optuna.create_study(directions=list(directions), sampler=sampler)
+            for seen in history:
+                study.add_trial(
+                    optuna.trial.create_trial(
+                        values=list(seen.objectives),
+                        params=dict(seen.values),
+                        distributions=distributions,
+                        constraints=dict(seen.violations) or None,
+                    )
+                )
+            if isinstance(sampler, optuna.samplers.BaseGASampler):
+                # Generations are numbered in the order of the history; the sampler stores what it numbers.
+                for trial in study.get_trials(deepcopy=False):
+                    sampler.get_trial_generation(study, trial)
+            trial = study.ask(distributions)
+        return {name: trial.params[name] for name in domains}
+
+
+SAMPLERS: Registry[Sampler] = Registry("sampler", "slimfront.search.samplers")
