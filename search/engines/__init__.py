@@ -1,0 +1,5 @@
+"""Engines: where trials are evaluated."""
+
+from slimfront.search.engines.engine import ENGINES, Engine
+
+__all__ = ["ENGINES", "Engine"]

@@ -1,0 +1,75 @@
+"""Worker processes on this machine, one thread of the coordinator's process for each."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from slimfront.search.coordinator import Coordinator
+from slimfront.search.engines.engine import ENGINES, Engine
+from slimfront.search.remote import Remote, WorkerDied
+from slimfront.search.run import Run
+from slimfront.studies.errors import SlimfrontError
+
+Json = dict[str, Any]
+
+
+@ENGINES.register("optuna")
+class Local(Engine):
+    """Persistent local processes, fed by Optuna's ask and tell."""
+
+    def __init__(self, run: Run) -> None:
+        study = run.study.model_dump(mode="json")
+        self._remotes = [
+            Remote(study, run.folder / "logs" / f"worker-{number}.log") for number in range(run.study.search.workers)
+        ]
+        self._closed = False
+        self._failure: BaseException | None = None
+
+    def search(self, coordinator: Coordinator) -> None:
+        """See :meth:`Engine.search`."""
+        threads = [
+            threading.Thread(target=self._serve, args=(remote, coordinator), daemon=True) for remote in self._remotes
+        ]
+        for thread in threads:
+            thread.start()
+        # Short joins let signals through.
+        while any(thread.is_alive() for thread in threads):
+            for thread in threads:
+                thread.join(0.1)
+        if self._failure is not None:
+            raise self._failure
+
+    def _serve(self, remote: Remote, coordinator: Coordinator) -> None:
+        try:
+            while (task := coordinator.next_task()) is not None:
+                try:
+                    answer = remote.ask(task)
+                except WorkerDied as death:
+                    if self._closed:
+                        return
+                    answer = {"error": "crashed", "message": str(death)}
+                if self._closed:
+                    return
+                coordinator.finish(int(task["number"]), answer)
+        except BaseException as error:
+            self._failure = self._failure or error
+            coordinator.stop()
+
+    def ask(self, task: Json) -> Json:
+        """See :meth:`Engine.ask`."""
+        try:
+            answer = self._remotes[0].ask(task)
+        except WorkerDied as death:
+            raise SlimfrontError("the worker died", given=str(death)) from death
+        if "error" in answer:
+            failure = SlimfrontError(str(answer["message"]))
+            failure.exit_code = int(answer.get("exit_code", 70))
+            raise failure
+        return answer
+
+    def close(self) -> None:
+        """See :meth:`Engine.close`."""
+        self._closed = True
+        for remote in self._remotes:
+            remote.kill()

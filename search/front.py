@@ -1,0 +1,209 @@
+"""The Pareto front: points that no other point beats in every objective."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import moocore
+import numpy as np
+import numpy.typing as npt
+
+from slimfront.spaces.configuration import Configuration
+from slimfront.studies.errors import NoFeasiblePoint, StudyError, nearest
+from slimfront.studies.limits import Limit, parse_where
+
+Json = dict[str, Any]
+PICKS = {"knee": None, "smallest": "size", "fastest": "latency", "most-accurate": "accuracy"}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One complete trial.
+
+    Attributes:
+        trial: Its number.
+        values: Value by objective.
+        intervals: 95 % interval by objective, where there is one.
+        configuration: What was tried.
+        kind: How it came about.
+        feasible: Whether the study's constraints are kept.
+        held_out: Value on the held-out split by objective.
+        run: The run folder, from which it can be exported.
+
+    Raises:
+        ValueError: a value is not finite.
+    """
+
+    trial: int
+    values: Mapping[str, float]
+    intervals: Mapping[str, tuple[float, float]]
+    configuration: Configuration
+    kind: str = "sampled"
+    feasible: bool = True
+    held_out: Mapping[str, float] = field(default_factory=dict)
+    run: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not all(math.isfinite(value) for value in self.values.values()):
+            raise ValueError(f"trial {self.trial} has a value that is not finite: {dict(self.values)}")
+
+    def to_json(self) -> Json:
+        """Return the point in the form of ``inspect --json``."""
+        found: Json = {"trial": self.trial, **self.values}
+        found["intervals"] = {name: list(pair) for name, pair in self.intervals.items()}
+        found["held_out"] = dict(self.held_out)
+        found["configuration"] = dict(self.configuration)
+        return found
+
+    def export(self, out: str | Path, to: str = "openvino", examples: bool = True) -> Path:
+        """Write the deployable model of this point into ``out``; see :func:`slimfront.search.export.export`."""
+        from slimfront.search.export import export
+
+        if self.run is None:
+            raise StudyError("this point belongs to no run folder", where="point")
+        return export(self.run, self.trial, Path(out), to, examples)
+
+
+@dataclass(frozen=True)
+class Front:
+    """The front of a run, with the dense model as reference.
+
+    Attributes:
+        objectives: Unit and direction by objective.
+        dense: The dense model's point.
+        points: Feasible, mutually non-dominated points by ascending first objective.
+        everything: All complete points, duplicates left out.
+    """
+
+    objectives: Mapping[str, Json]
+    dense: Point
+    points: tuple[Point, ...]
+    everything: tuple[Point, ...]
+
+    @classmethod
+    def of(cls, objectives: Mapping[str, Json], dense: Point, everything: Sequence[Point]) -> Front:
+        """Build the front of some points."""
+        feasible = [point for point in everything if point.feasible]
+        kept = [feasible[i] for i in non_dominated(losses(objectives, feasible))]
+        first = next(iter(objectives))
+        return cls(objectives, dense, tuple(sorted(kept, key=lambda p: (p.values[first], p.trial))), tuple(everything))
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Unit by objective."""
+        return {name: str(entry["unit"]) for name, entry in self.objectives.items()}
+
+    def where(self, filters: Sequence[str]) -> tuple[Point, ...]:
+        """Return the front's points that pass all filters, such as ``size <= 20MB``.
+
+        Raises:
+            StudyError: a filter is malformed.
+            NoFeasiblePoint: none passes; the nearest are named.
+        """
+        limits = [parse_where(text, self.units) for text in filters]
+        passing = tuple(p for p in self.points if all(_broken(limit, p, self.dense) <= 0 for limit in limits))
+        if not passing:
+            raise NoFeasiblePoint(
+                "no point of the front passes these filters" if self.points else "no trial keeps the constraints",
+                given="; ".join(filters) or None,
+                allowed=f"nearest: {self.nearest(limits)}",
+                hint="relax the filter or the study's constraints, or search longer",
+            )
+        return passing
+
+    def nearest(self, limits: Sequence[Limit], count: int = 3) -> str:
+        """Describe the points that break the limits least, relative to the dense model's values."""
+        candidates = self.points or self.everything
+
+        def excess(point: Point) -> float:
+            scale = {name: max(abs(value), 1e-12) for name, value in self.dense.values.items()}
+            return sum(max(0.0, _broken(limit, point, self.dense)) / scale[limit.objective] for limit in limits)
+
+        chosen = sorted(candidates, key=lambda point: (excess(point), point.trial))[:count]
+        return "; ".join(f"trial {p.trial} ({describe(p, self.units)})" for p in chosen) or "none yet"
+
+    def pick(self, how: str = "knee", where: str | Sequence[str] = ()) -> Point:
+        """Return one point.
+
+        Args:
+            how: ``knee``, ``smallest``, ``fastest`` or ``most-accurate``. The knee is the point closest to the
+                best value of every objective, each scaled to 0 … 1 over the points that pass.
+            where: One filter or several.
+
+        Raises:
+            StudyError: there is no such way to pick, or a filter is malformed.
+            NoFeasiblePoint: no point passes.
+        """
+        if how not in PICKS:
+            near = nearest(how, PICKS)
+            raise StudyError(
+                "there is no such way to pick a point",
+                where="--pick",
+                given=how,
+                allowed=", ".join(PICKS),
+                hint=f"did you mean {near!r}?" if near else None,
+            )
+        points = self.where([where] if isinstance(where, str) else list(where))
+        wanted = PICKS[how]
+        if wanted is None:
+            scaled = _scaled(losses(self.objectives, points))
+            return points[int(np.argmin(np.linalg.norm(scaled, axis=1)))]
+        if wanted not in self.objectives:
+            raise StudyError(f"the study has no objective {wanted!r}", where="--pick", given=how)
+        sign = 1 if self.objectives[wanted]["direction"] == "minimize" else -1
+        return min(points, key=lambda point: (sign * point.values[wanted], point.trial))
+
+    def hypervolume(self) -> float:
+        """Return the share of the box between the dense model and the ideal that the front dominates.
+
+        Minimized objectives are divided by the dense value; of maximized ones the relative loss is taken.
+        """
+        if not self.points:
+            return 0.0
+        columns = []
+        for name, entry in self.objectives.items():
+            dense = self.dense.values[name]
+            values = np.array([point.values[name] for point in self.points])
+            ratio = values / dense if dense else np.ones_like(values)
+            columns.append(ratio if entry["direction"] == "minimize" else 1 - ratio)
+        box = np.clip(np.stack(columns, axis=1), 0, 1)
+        return float(moocore.hypervolume(box, ref=np.ones(len(columns))))
+
+
+def _broken(limit: Limit, point: Point, dense: Point) -> float:
+    return limit.violation(point.values[limit.objective], dense.values)
+
+
+def losses(objectives: Mapping[str, Json], points: Sequence[Point]) -> npt.NDArray[np.float64]:
+    """Return ``(points, objectives)`` with every objective to be minimized."""
+    signs = [1 if entry["direction"] == "minimize" else -1 for entry in objectives.values()]
+    rows = [[sign * point.values[name] for name, sign in zip(objectives, signs, strict=True)] for point in points]
+    return np.array(rows, dtype=np.float64).reshape(len(points), len(signs))
+
+
+def non_dominated(values: npt.NDArray[np.float64]) -> list[int]:
+    """Return the rows that no other row beats: ``(points, objectives)``, all minimized. Equal rows keep the first."""
+    if not len(values):
+        return []
+    return [int(i) for i in np.flatnonzero(moocore.is_nondominated(values, keep_weakly=False))]
+
+
+def _scaled(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    low, high = values.min(0), values.max(0)
+    return (values - low) / np.where(high > low, high - low, 1)
+
+
+def describe(point: Point, units: Mapping[str, str]) -> str:
+    """Return a point's values in readable units."""
+    return ", ".join(f"{name} {readable(value, units[name])}" for name, value in point.values.items())
+
+
+def readable(value: float, unit: str) -> str:
+    """Return a value in a unit that people read."""
+    if unit == "byte":
+        return f"{value / 1e6:.2f} MB"
+    return f"{value:.3f} ms" if unit == "ms" else f"{value:.4f}"

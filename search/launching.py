@@ -1,0 +1,154 @@
+"""Launches a search, or continues it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slimfront.search.coordinator import Coordinator, Progress
+from slimfront.search.engines import ENGINES, Engine
+from slimfront.search.evaluator import Evaluator, objectives_of
+from slimfront.search.front import Front
+from slimfront.search.records import Records
+from slimfront.search.run import Run, only_coordinator
+from slimfront.search.samplers import SAMPLERS
+from slimfront.spaces.space import Space
+from slimfront.studies.errors import StudyError, nearest
+from slimfront.studies.limits import Limit, parse_limit
+from slimfront.studies.reader import parse_study, read_study
+from slimfront.studies.schema import Study, seconds
+
+Json = dict[str, Any]
+
+
+@dataclass
+class Listener:
+    """What a search tells while it runs.
+
+    Attributes:
+        stage: Called with a text and the finished share of a preparation.
+        trial: Called after each trial.
+    """
+
+    stage: Callable[[str, float], None] = lambda _text, _share: None
+    trial: Callable[[Progress], None] = lambda _progress: None
+
+
+def launch(
+    study: str | Path | Study,
+    run: str | Path | None = None,
+    *,
+    new: bool = False,
+    listener: Listener | None = None,
+    **settings: Any,
+) -> Front:
+    """Search a study and return its front; the same call continues where it stopped.
+
+    Args:
+        study: A study file, or a study.
+        run: The run folder; ``runs/NAME`` by default.
+        new: Begin another run beside an earlier one.
+        listener: Is told of progress.
+        settings: Replace keys of the study's section ``search``: ``trials``, ``timeout``, ``workers``, ``seed``,
+            ``sampler``, ``engine``.
+
+    Raises:
+        SlimfrontError: see the exit codes.
+    """
+    listener = listener or Listener()
+    loaded = with_settings(study if isinstance(study, Study) else read_study(study), settings)
+    check_names(loaded)
+    folder = _folder(Path(run) if run is not None else Path("runs") / loaded.name, new)
+    started = time.monotonic()
+    # The evaluator's model is not kept in this process: workers load their own from the caches it filled.
+    space = Evaluator.prepare(loaded, listener.stage).space
+    opened = Run.begin(folder, loaded)
+    with only_coordinator(folder):
+        records = Records(folder, create=True)
+        _search(opened, records, space, started, listener)
+    front = opened.front()
+    front.where(())
+    return front
+
+
+def with_settings(study: Study, settings: Json) -> Study:
+    """Return the study with keys of its section ``search`` replaced."""
+    given = {name: value for name, value in settings.items() if value is not None}
+    if not given:
+        return study
+    data = study.model_dump(mode="json")
+    return parse_study({**data, "search": {**data["search"], **given}})
+
+
+def check_names(study: Study) -> dict[str, Limit]:
+    """Check every name that a study gives and return its constraints.
+
+    Raises:
+        StudyError: a sampler, engine, objective or constraint does not exist.
+    """
+    SAMPLERS.get(study.search.sampler, where="search.sampler")
+    ENGINES.get(study.search.engine, where="search.engine")
+    objectives = objectives_of(study)
+    limits = {}
+    for name, text in study.constraints.items():
+        if name not in objectives:
+            near = nearest(name, objectives)
+            raise StudyError(
+                "this constrains no objective of the study",
+                where=f"constraints.{name}",
+                given=name,
+                allowed=", ".join(objectives),
+                hint=f"did you mean {near!r}?" if near else "add it to 'objectives', or remove the constraint",
+            )
+        limits[name] = parse_limit(name, text, objectives[name].unit, f"constraints.{name}")
+    return limits
+
+
+def _folder(folder: Path, new: bool) -> Path:
+    if not new:
+        return folder
+    number = 2
+    candidate = folder
+    while candidate.exists():
+        candidate = folder.with_name(f"{folder.name}-{number}")
+        number += 1
+    return candidate
+
+
+def _search(run: Run, records: Records, space: Space, started: float, listener: Listener) -> None:
+    settings = run.study.search
+    objectives = {n: {"unit": o.unit, "direction": o.direction} for n, o in objectives_of(run.study).items()}
+    records.begin(run.study.name, objectives)
+    deadline = started + seconds(settings.timeout) if settings.timeout else None
+    coordinator = Coordinator(
+        run,
+        records,
+        space,
+        SAMPLERS.get(settings.sampler, where="search.sampler")(),
+        check_names(run.study),
+        deadline,
+        listener.trial,
+    )
+    engine = ENGINES.get(settings.engine, where="search.engine")(run)
+    try:
+        listener.trial(coordinator.progress())
+        engine.search(coordinator)
+        _hold_out(run, records, engine, listener)
+    finally:
+        coordinator.stop()
+        engine.close()
+
+
+def _hold_out(run: Run, records: Records, engine: Engine, listener: Listener) -> None:
+    """Measure the dense model and every point of the front again, on the split that the search never saw."""
+    front = run.front()
+    done = records.held_out()
+    points = [front.dense, *(point for point in front.points if point.trial != front.dense.trial)]
+    for number, point in enumerate(points):
+        if point.trial not in done:
+            answer = engine.ask({"do": "held_out", "folder": str(run.artifact(point.trial))})
+            records.hold_out(point.trial, answer["held_out"])
+        listener.stage("measuring the front on the held-out split", (number + 1) / len(points))

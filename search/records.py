@@ -1,0 +1,247 @@
+"""The records of a run: a plain Optuna study, in SQLite in WAL mode inside the run folder by default."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sqlite3
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from slimfront.spaces.configuration import Configuration
+from slimfront.spaces.domain import Domain, to_optuna
+from slimfront.studies.errors import RecordsError
+
+FILE = "records.sqlite3"
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One recorded trial.
+
+    Attributes:
+        number: Its number, from 0, without gaps.
+        state: ``running``, ``complete`` or ``failed``.
+        configuration: What was tried.
+        kind: ``dense``, ``uniform``, ``sampled`` or ``neighbour``.
+        seed: Seed of its recovery.
+        measurements: Measurement by objective, as JSON; empty unless complete.
+        files: SHA-256 of the artifact's files.
+        violations: By how much each constraint is broken.
+        cached_from: The trial from which a duplicate was answered, or None.
+        error: What went wrong with a failed trial.
+        attempts: How often it was started.
+    """
+
+    number: int
+    state: str
+    configuration: Configuration
+    kind: str
+    seed: int
+    measurements: Mapping[str, Json]
+    files: Mapping[str, str]
+    violations: Mapping[str, float]
+    cached_from: int | None
+    error: str | None
+    attempts: int
+
+    def value(self, objective: str) -> float:
+        """Return the measured value of one objective."""
+        return float(self.measurements[objective]["value"])
+
+    @property
+    def feasible(self) -> bool:
+        """Whether all constraints are kept."""
+        return all(violation <= 0 for violation in self.violations.values())
+
+
+STATES = {TrialState.COMPLETE: "complete", TrialState.FAIL: "failed", TrialState.RUNNING: "running"}
+
+
+@contextlib.contextmanager
+def storage_errors(place: Path) -> Iterator[None]:
+    """Turn the database's errors into one clear message."""
+    import sqlalchemy.exc
+
+    try:
+        yield
+    except (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        root = error.__cause__ or error
+        raise RecordsError(
+            "the records cannot be read or written",
+            where=str(place),
+            given=f"{type(root).__name__}: {str(root).splitlines()[0]}",
+            allowed="an SQLite file written by slimfront, on a local disk with free space",
+            hint="free the disk or restore the file, then run the same command again",
+        ) from error
+
+
+class Records:
+    """Reads and writes the trials of one run.
+
+    Args:
+        folder: The run folder.
+        create: Whether to make the file where it is missing.
+
+    Raises:
+        RecordsError: the file is missing, corrupt, locked or not writable.
+    """
+
+    def __init__(self, folder: Path, create: bool = False) -> None:
+        self.path = folder / FILE
+        if not create and not self.path.is_file():
+            raise RecordsError(
+                "this run has no records", where=str(self.path), hint="run 'slimfront launch' with this --run first"
+            )
+        with storage_errors(self.path):
+            if create:
+                # Written once before any other process opens it.
+                with contextlib.closing(sqlite3.connect(self.path)) as connection:
+                    connection.execute("PRAGMA journal_mode=WAL")
+            optuna.logging.set_verbosity(optuna.logging.WARNING)
+            self._storage = optuna.storages.RDBStorage(
+                f"sqlite:///{self.path}", engine_kwargs={"connect_args": {"timeout": 30}}
+            )
+            names = optuna.get_all_study_names(self._storage)
+        if not names and not create:
+            raise RecordsError("the records hold no study", where=str(self.path), hint="launch the study again")
+        self._study: optuna.Study | None = None
+        if names:
+            with storage_errors(self.path):
+                self._study = optuna.load_study(study_name=names[0], storage=self._storage)
+
+    def begin(self, name: str, objectives: Mapping[str, Json]) -> None:
+        """Create the study unless it is there; metric names are set for dashboards."""
+        if self._study is not None:
+            return
+        with storage_errors(self.path), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._study = optuna.create_study(
+                study_name=name,
+                storage=self._storage,
+                directions=[entry["direction"] for entry in objectives.values()],
+                sampler=optuna.samplers.RandomSampler(seed=0),
+            )
+            self._study.set_metric_names(list(objectives))
+            self._study.set_user_attr("slimfront:objectives", json.dumps(dict(objectives)))
+
+    @property
+    def study(self) -> optuna.Study:
+        """The Optuna study."""
+        assert self._study is not None
+        return self._study
+
+    def objectives(self) -> dict[str, Json]:
+        """Return unit and direction by objective."""
+        with storage_errors(self.path):
+            text = self.study.user_attrs.get("slimfront:objectives", "{}")
+        found: dict[str, Json] = json.loads(text)
+        return found
+
+    def trials(self) -> list[Trial]:
+        """Return all trials that were started, by number.
+
+        Raises:
+            RecordsError: a record is damaged.
+        """
+        with storage_errors(self.path):
+            frozen = self.study.get_trials(deepcopy=False)
+        try:
+            return [_thaw(trial) for trial in frozen if trial.state in STATES]
+        except (ValueError, KeyError, TypeError) as error:
+            raise RecordsError(
+                "a record is damaged", where=str(self.path), given=str(error), hint="restore the file from a copy"
+            ) from None
+
+    def start(
+        self, configuration: Configuration, domains: Mapping[str, Domain], kind: str, seed_of: Any
+    ) -> Trial:
+        """Record that a configuration is being evaluated, under the next number."""
+        with storage_errors(self.path):
+            waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
+            if not waiting:
+                self.study.enqueue_trial(dict(configuration), user_attrs={"slimfront:kind": kind})
+            trial = self.study.ask(to_optuna(domains))
+            self._set(trial.number, "seed", seed_of(trial.number))
+            self._set(trial.number, "attempts", 1)
+            return _thaw(self._frozen(trial.number))
+
+    def again(self, number: int) -> Trial:
+        """Record that a trial left running by a dead process is started once more."""
+        with storage_errors(self.path):
+            before = _thaw(self._frozen(number))
+            self._set(number, "seed", before.seed)
+            self._set(number, "attempts", before.attempts + 1)
+            return _thaw(self._frozen(number))
+
+    def complete(self, number: int, outcome: Json, violations: Mapping[str, float]) -> None:
+        """Record a finished trial. What makes it finished is written last."""
+        values = [entry["value"] for entry in outcome["measurements"].values()]
+        with storage_errors(self.path):
+            self._set(number, "outcome", json.dumps(outcome, allow_nan=False))
+            live = self._live(number)
+            for name, violation in violations.items():
+                live.set_constraint(name, violation)
+            self._set(number, "violations", json.dumps(dict(violations), allow_nan=False))
+            self.study.tell(number, values)
+
+    def fail(self, number: int, error: str) -> None:
+        """Record that a trial failed."""
+        with storage_errors(self.path):
+            self._set(number, "error", error)
+            self.study.tell(number, state=TrialState.FAIL)
+
+    def hold_out(self, number: int, measurements: Json) -> None:
+        """Record measurements on the held-out split; on the study, for finished trials are frozen."""
+        with storage_errors(self.path):
+            text = self.study.user_attrs.get("slimfront:held_out", "{}")
+            self.study.set_user_attr("slimfront:held_out", json.dumps({**json.loads(text), str(number): measurements}))
+
+    def held_out(self) -> dict[int, Json]:
+        """Return the measurements on the held-out split by trial."""
+        with storage_errors(self.path):
+            text = self.study.user_attrs.get("slimfront:held_out", "{}")
+        return {int(number): entry for number, entry in json.loads(text).items()}
+
+    def _live(self, number: int) -> optuna.trial.Trial:
+        study_id = self._storage.get_study_id_from_name(self.study.study_name)
+        return optuna.trial.Trial(
+            self.study, self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
+        )
+
+    def _frozen(self, number: int) -> FrozenTrial:
+        return self.study.get_trials(deepcopy=False)[number]
+
+    def _set(self, number: int, name: str, value: Any) -> None:
+        self._live(number).set_user_attr(f"slimfront:{name}", value)
+
+
+def _thaw(frozen: FrozenTrial) -> Trial:
+    attributes = {name.removeprefix("slimfront:"): value for name, value in frozen.user_attrs.items()}
+    complete = frozen.state == TrialState.COMPLETE
+    outcome = json.loads(attributes["outcome"]) if complete else {}
+    return Trial(
+        number=frozen.number,
+        state=STATES[frozen.state],
+        configuration=Configuration(frozen.params or frozen.system_attrs.get("fixed_params", {})),
+        kind=str(attributes.get("kind", "sampled")),
+        seed=int(attributes.get("seed", 0)),
+        measurements=outcome.get("measurements", {}),
+        files=outcome.get("files", {}),
+        violations=json.loads(attributes.get("violations", "{}")) if complete else {},
+        cached_from=outcome.get("cached_from"),
+        error=attributes.get("error"),
+        attempts=int(attributes.get("attempts", 0)),
+    )
+
+
+def finished(trials: Sequence[Trial]) -> list[Trial]:
+    """Return the complete trials."""
+    return [trial for trial in trials if trial.state == "complete"]

@@ -1,0 +1,170 @@
+"""A run folder: the study, the records and the artifacts of one search."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slimfront.search.front import Front, Point
+from slimfront.search.records import FILE, Records, Trial, finished
+from slimfront.studies.errors import NoFeasiblePoint, RecordsError, StudyError, nearest, one_line
+from slimfront.studies.reader import dump_study, parse_study
+from slimfront.studies.schema import Study
+
+STUDY = "study.json"
+# What may change when a search continues: how much is searched, not what.
+MUTABLE = {"trials", "timeout", "workers", "failures"}
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder that exists.
+
+    Attributes:
+        folder: The folder.
+        study: The study that is searched.
+    """
+
+    folder: Path
+    study: Study
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Run:
+        """Open a run folder.
+
+        Raises:
+            StudyError: there is no such run.
+            RecordsError: its study is damaged.
+        """
+        folder = Path(folder)
+        path = folder / STUDY
+        if not path.is_file():
+            near = None
+            if folder.parent.is_dir():
+                near = nearest(folder.name, [p.parent.name for p in folder.parent.glob(f"*/{STUDY}")])
+            raise StudyError(
+                "this is not a run folder",
+                where=str(folder),
+                allowed=f"a folder that 'slimfront launch' wrote, with {STUDY} and {FILE}",
+                hint=f"did you mean {folder.parent / near}?" if near else "run 'slimfront launch STUDY.yaml' first",
+            )
+        try:
+            return cls(folder, parse_study(json.loads(path.read_text(encoding="utf-8")), str(path)))
+        except (OSError, ValueError, StudyError) as error:
+            raise RecordsError(
+                "the run's study is damaged", where=str(path), given=one_line(str(error)), hint="restore the file"
+            ) from None
+
+    @classmethod
+    def begin(cls, folder: Path, study: Study) -> Run:
+        """Create a run folder, or reopen it for the same study.
+
+        Raises:
+            StudyError: the folder belongs to a study that differs where it may not.
+        """
+        if (folder / STUDY).exists():
+            run = cls.open(folder)
+            _require_same(run.study, study, folder)
+        elif folder.is_dir() and any(folder.iterdir()):
+            raise StudyError(
+                "this folder holds something else", where=f"--run {folder}", hint="choose an empty or a new folder"
+            )
+        (folder / "artifacts").mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / STUDY, dump_study(study))
+        return cls(folder, study)
+
+    def artifact(self, number: int) -> Path:
+        """Return where the artifact of a trial is kept, if it is."""
+        return self.folder / "artifacts" / f"trial-{number:05d}"
+
+    def front(self) -> Front:
+        """Read the front.
+
+        Raises:
+            NoFeasiblePoint: not even the dense model was evaluated yet.
+            RecordsError: the records are missing or damaged.
+        """
+        records = Records(self.folder)
+        trials = finished(records.trials())
+        if not trials:
+            raise NoFeasiblePoint(
+                "no trial has finished yet", where=str(self.folder), hint="let 'slimfront launch' run longer"
+            )
+        held_out = records.held_out()
+        points = [self._point(trial, held_out) for trial in trials if trial.cached_from is None]
+        return Front.of(records.objectives(), points[0], points)
+
+    def _point(self, trial: Trial, held_out: dict[int, Json]) -> Point:
+        measured = trial.measurements
+        return Point(
+            trial=trial.number,
+            values={name: entry["value"] for name, entry in measured.items()},
+            intervals={name: (e["interval"][0], e["interval"][1]) for name, e in measured.items() if e["interval"]},
+            configuration=trial.configuration,
+            kind=trial.kind,
+            feasible=trial.feasible,
+            held_out={name: entry["value"] for name, entry in held_out.get(trial.number, {}).items()},
+            run=self.folder,
+        )
+
+
+def _require_same(before: Study, after: Study, folder: Path) -> None:
+    old, new = (_flat(study.model_dump(mode="json")) for study in (before, after))
+    changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
+    changed = [key for key in changed if not (key.startswith("search.") and key.split(".")[1] in MUTABLE)]
+    if changed:
+        shown = "; ".join(f"{key}: {one_line(old.get(key), 40)} → {one_line(new.get(key), 40)}" for key in changed[:6])
+        raise StudyError(
+            f"the study changed since this run began ({shown})",
+            where=changed[0],
+            allowed=f"changes of {', '.join(f'search.{key}' for key in sorted(MUTABLE))}",
+            hint=f"change it back, or begin another run with --new or --run (this one is {folder})",
+        )
+
+
+def _flat(value: Any, path: str = "") -> dict[str, Any]:
+    if isinstance(value, dict) and value:
+        return {k: v for key, part in value.items() for k, v in _flat(part, f"{path}.{key}" if path else key).items()}
+    return {path: value}
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that it is either the old or the new one, whatever happens."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    with scratch.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    scratch.replace(path)
+
+
+@contextlib.contextmanager
+def only_coordinator(folder: Path) -> Iterator[None]:
+    """Hold the run's lock, which the system releases when this process ends, however it ends.
+
+    Raises:
+        RecordsError: another process searches in this folder.
+    """
+    path = folder / "coordinator.lock"
+    with path.open("a+") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            stream.seek(0)
+            raise RecordsError(
+                "another process searches in this run folder",
+                where=str(folder),
+                given=f"process {stream.read().strip() or 'unknown'}",
+                hint="wait for it or stop it, or choose another --run",
+            ) from None
+        stream.truncate(0)
+        stream.write(str(os.getpid()))
+        stream.flush()
+        yield
