@@ -8,7 +8,6 @@ from sklearn.metrics import accuracy_score
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.objective import OBJECTIVES, Context, Objective
 from slimfront.objectives.runtimes.artifact import Artifact
-from slimfront.objectives.runtimes.runtime import predictions
 
 
 @OBJECTIVES.register("accuracy")
@@ -25,7 +24,7 @@ class Accuracy(Objective):
 
     def measure(self, artifact: Artifact, context: Context) -> Measurement:  # noqa: ARG002
         """See :meth:`Objective.measure`."""
-        found = predictions(context.session, context.examples, context.batch)
+        found = context.predictions()
         value = float(accuracy_score(context.examples.labels, found))
         right = int((found == context.examples.labels).sum())
         interval = binomtest(right, len(found)).proportion_ci(0.95)

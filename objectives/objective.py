@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.runtimes.artifact import Artifact
-from slimfront.objectives.runtimes.runtime import Runtime, Session
+from slimfront.objectives.runtimes.runtime import Runtime, Session, predictions
 from slimfront.studies.encoding import Batch, Encoded
 from slimfront.studies.registry import Registry
 
@@ -42,6 +45,13 @@ class Context:
     dense: Mapping[str, float]
     cost: float
     lock: Path
+    _memory: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
+
+    def predictions(self) -> npt.NDArray[np.int64]:
+        """Return the artifact's predicted label of each example, ``(examples,)``, computed once."""
+        if "predictions" not in self._memory:
+            self._memory["predictions"] = predictions(self.session, self.examples, self.batch)
+        return self._memory["predictions"]
 
 
 class Objective(ABC):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from slimfront.studies.subject import Subject, load_subject
 
 Progress = Callable[[str, float], None]
 Json = dict[str, Any]
+PREDICTIONS = "predictions.json"
 
 
 def objectives_of(study: Study) -> dict[str, Objective]:
@@ -130,7 +132,15 @@ class Evaluator:
             name: objective.measure(artifact, context).to_json()
             for name, objective in objectives_of(self.study).items()
         }
+        _keep_predictions(context, folder)
         return {"measurements": measured, "files": dict(artifact.files)}
+
+    def rebuild(self, configuration: Configuration, seed: int, folder: Path) -> Json:
+        """Make a configuration's artifact and predictions once more; return the sums of its files."""
+        artifact, cost = self.lower(configuration, seed, folder)
+        context = self._context(self.runtime.load(artifact), self.subject.search, {}, folder, cost)
+        _keep_predictions(context, folder)
+        return {"files": dict(artifact.files)}
 
     def held_out(self, folder: Path) -> Json:
         """Measure an artifact again on the held-out split; objectives without examples are left out."""
@@ -162,3 +172,8 @@ class Evaluator:
         if self._dense is None or self._dense[0] != folder:
             self._dense = (folder, self.runtime.load(Artifact.open(folder)))
         return self._dense[1]
+
+
+def _keep_predictions(context: Context, folder: Path) -> None:
+    """Write the predictions beside the artifact: an export is verified against them."""
+    (folder / PREDICTIONS).write_text(json.dumps(context.predictions().tolist()))

@@ -55,9 +55,9 @@ def _serve(evaluator: Any, task: Json) -> Json:
     if task["do"] == "held_out":
         return {"held_out": evaluator.held_out(Path(task["folder"]))}
     configuration = Configuration(task["configuration"])
-    if task["do"] == "lower":
-        artifact, _cost = evaluator.lower(configuration, task["seed"], Path(task["folder"]))
-        return {"files": dict(artifact.files)}
+    if task["do"] == "rebuild":
+        rebuilt: Json = evaluator.rebuild(configuration, task["seed"], Path(task["folder"]))
+        return rebuilt
     result: Json = evaluator.evaluate(
         configuration, task["seed"], Path(task["folder"]), task["dense"], Path(task["dense_folder"])
     )

@@ -20,29 +20,33 @@ from slimfront.studies.schema import FineTuning, LogisticRegressionHead, NoTrain
 Progress = Callable[[str, float], None]
 
 
-def dense_model(study: Study, base: nn.Module, missing: list[str], train: Encoded, progress: Progress) -> nn.Module:
+def require_training(study: Study, missing: list[str]) -> None:
+    """Check that a checkpoint without a trained head is going to be trained.
+
+    Raises:
+        StudyError: the study does not say how.
+    """
+    if missing and isinstance(study.train, NoTraining):
+        raise StudyError(
+            "the checkpoint has no trained head for these labels",
+            where="train.method",
+            given=f"none, with {', '.join(missing[:4])} missing",
+            allowed="fine-tune, logistic-regression",
+            hint="add a section 'train' with 'method: fine-tune'",
+        )
+
+
+def dense_model(study: Study, base: nn.Module, train: Encoded, progress: Progress) -> nn.Module:
     """Return the trained dense model in evaluation mode.
 
     Args:
         study: Says how it is trained.
         base: The checkpoint's model.
-        missing: Parameters that the checkpoint did not have.
         train: The train split.
         progress: Called with a text and the finished share.
-
-    Raises:
-        StudyError: the checkpoint has no trained head and the study does not say how to train one.
     """
     spec = study.train
     if isinstance(spec, NoTraining):
-        if missing:
-            raise StudyError(
-                "the checkpoint has no trained head for these labels",
-                where="train.method",
-                given=f"none, with {', '.join(missing[:4])} missing",
-                allowed="fine-tune, logistic-regression",
-                hint="add a section 'train' with 'method: fine-tune'",
-            )
         return base
     key = {
         "train": spec.model_dump(mode="json"),

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from slimfront.studies.data import Splits, load_splits
-from slimfront.studies.dense import dense_model
+from slimfront.studies.dense import dense_model, require_training
 from slimfront.studies.encoding import Batch, Encoded, encode
 from slimfront.studies.errors import StudyError
 from slimfront.studies.models import load_model, load_tokenizer, weights_sha256
@@ -63,8 +63,13 @@ def as_tensors(batch: Batch) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(values) for name, values in batch.items()}
 
 
-def load_subject(study: Study, progress: Progress = lambda _text, _share: None) -> Subject:
+def load_subject(study: Study, progress: Progress = lambda _text, _share: None, train_dense: bool = True) -> Subject:
     """Load model and data; train the dense model where the study says so and no cache has it.
+
+    Args:
+        study: What to load.
+        progress: Called with a text and the finished share.
+        train_dense: False leaves the model untrained, which is enough to see what it is made of.
 
     Raises:
         StudyError: the model or the data are not as the study says.
@@ -78,7 +83,8 @@ def load_subject(study: Study, progress: Progress = lambda _text, _share: None) 
         encode(part, tokenizer, inputs, study.model.max_tokens) for part in (texts.train, texts.search, texts.held_out)
     )
     _check_vocabulary(base, train)
-    module = dense_model(study, base, missing, train, progress)
+    require_training(study, missing)
+    module = dense_model(study, base, train, progress) if train_dense else base
     return Subject(module, tokenizer, texts, train, search, held_out, weights_sha256(module))
 
 

@@ -1,0 +1,77 @@
+"""The model card of an exported point."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Sequence
+
+from slimfront.search.export.exporter import Exported
+from slimfront.search.front import readable
+from slimfront.search.inspect.table import summary
+
+EXAMPLE = """\
+```python
+import json, openvino as ov
+from transformers import AutoTokenizer
+
+folder = "."  # this folder
+options = json.load(open(f"{folder}/manifest.json"))["options"]
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = ov.compile_model(f"{folder}/openvino_model.xml", "CPU", options)
+batch = tokenizer("a gripping film", truncation=True, max_length=MAX_TOKENS, return_tensors="np")
+print(LABELS[model({p.get_any_name(): batch[p.get_any_name()] for p in model.inputs})[0].argmax()])
+```"""
+
+
+def model_card(source: Exported, labels: Sequence[str]) -> str:
+    """Return the card in Hugging Face form: what was done, the measured numbers, the machine, an example."""
+    study, point, front = source.run.study, source.point, source.front
+    origin = study.model.hub or study.model.package or study.model.path
+    example = EXAMPLE.replace("MAX_TOKENS", str(study.model.max_tokens)).replace("LABELS", repr(list(labels)))
+    rows = []
+    for name in front.objectives:
+        unit = front.units[name]
+        interval = point.intervals.get(name)
+        shown = f"{readable(interval[0], unit)} – {readable(interval[1], unit)}" if interval else "exact"
+        held_out = readable(point.held_out[name], unit) if name in point.held_out else ""
+        values = (readable(point.values[name], unit), shown, held_out, readable(front.dense.values[name], unit))
+        rows.append(f"| {name} | {' | '.join(values)} |")
+    head = ["---", "library_name: openvino", "pipeline_tag: text-classification", f"base_model: {origin}"]
+    if not study.model.hub:
+        head = head[:-1]
+    versions = {name: importlib.metadata.version(name) for name in ("slimfront", "openvino", "torch", "transformers")}
+    return "\n".join(
+        [
+            *head,
+            "tags: [slimfront, compression]",
+            "---",
+            f"# {study.name}: trial {point.trial}",
+            "",
+            f"Compressed from {origin} by Slimfront: {summary(point.configuration) or 'dense'}.",
+            "",
+            "| objective | measured | 95 % interval | held-out split | dense model |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+            "Size counts the files that OpenVINO loads (`openvino_model.xml`, `openvino_model.bin`). Latency is the"
+            f" median of one request of {study.target.batch} × {study.target.tokens} tokens on"
+            f" {study.target.threads} thread(s), measured in interleaved runs with the dense model, whose own"
+            " milliseconds it is scaled by. Accuracy is this file's own on the search split"
+            f" ({len(source.predictions)} rows).",
+            "",
+            f"Machine: {platform.machine()}, {platform.system()}. Versions: "
+            + ", ".join(f"{name} {version}" for name, version in versions.items())
+            + ".",
+            "",
+            "## Use",
+            "",
+            example,
+            "",
+            "## Verify",
+            "",
+            "`slimfront verify .` loads this folder in a fresh process and compares bytes, predictions and accuracy",
+            "with `record.json`. `examples.jsonl` holds the texts for it; delete it if they must not be shipped.",
+            "",
+        ]
+    )

@@ -1,0 +1,161 @@
+"""The exporters' contract, and the export and verification of a point."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slimfront.objectives.runtimes.artifact import Artifact
+from slimfront.search.evaluator import PREDICTIONS
+from slimfront.search.front import Front, Point
+from slimfront.search.records import Records, Trial
+from slimfront.search.remote import Remote
+from slimfront.search.run import Run
+from slimfront.studies.errors import RecordsError, SlimfrontError, StudyError
+from slimfront.studies.registry import Registry
+
+Json = dict[str, Any]
+RECORD = "record.json"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What an exporter is given.
+
+    Attributes:
+        run: The run.
+        front: Its front.
+        point: The point to export.
+        artifact: The measured files.
+        predictions: The artifact's predictions on the search split, as they were measured.
+        examples: Whether the search split's texts go along, so that the export can be verified anywhere.
+    """
+
+    run: Run
+    front: Front
+    point: Point
+    artifact: Artifact
+    predictions: list[int]
+    examples: bool
+
+
+class Exporter(ABC):
+    """Writes a point in one format."""
+
+    @abstractmethod
+    def export(self, source: Exported, folder: Path) -> None:
+        """Write the deployable files into an empty folder.
+
+        Raises:
+            StudyError: the format cannot hold this point.
+        """
+
+    @abstractmethod
+    def verify(self, folder: Path) -> Json:
+        """Load ``folder`` alone in a fresh process and compare it with its record.
+
+        Returns:
+            What was compared: ``bytes``, ``accuracy``, ``examples``.
+
+        Raises:
+            RecordsError: something is not what was recorded.
+        """
+
+
+EXPORTERS: Registry[Exporter] = Registry("export format", "slimfront.search.export")
+
+
+def export(run: Path, trial: int, out: Path, to: str, examples: bool = True) -> Path:
+    """Export a trial of a run.
+
+    Args:
+        run: The run folder.
+        trial: The trial's number.
+        out: The folder to write, empty or new.
+        to: The format.
+        examples: Whether the search split's texts go along for verification.
+
+    Raises:
+        StudyError: the trial or the format does not exist, or ``out`` is not empty.
+    """
+    exporter = EXPORTERS.get(to, where="--to")()
+    opened = Run.open(run)
+    front = opened.front()
+    point = next((p for p in front.everything if p.trial == trial), None)
+    if point is None:
+        numbers = ", ".join(str(p.trial) for p in front.points)
+        raise StudyError(
+            "no finished trial has this number", where="--trial", given=trial, allowed=f"on the front: {numbers}",
+            hint="choose one with 'slimfront inspect'",
+        )
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise StudyError("the folder is not empty", where="--out", given=str(out), hint="name an empty or a new folder")
+    folder = _artifact_folder(opened, trial)
+    predictions = json.loads((folder / PREDICTIONS).read_text())
+    out.parent.mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        exporter.export(Exported(opened, front, point, Artifact.open(folder), predictions, examples), scratch)
+        if out.exists():
+            out.rmdir()
+        scratch.chmod(0o755)
+        scratch.rename(out)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return out
+
+
+def verify(folder: Path) -> Json:
+    """Verify an exported folder against its record; see :meth:`Exporter.verify`.
+
+    Raises:
+        StudyError: this is no exported folder.
+    """
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        name = str(record["format"])
+    except (OSError, ValueError, KeyError, TypeError):
+        raise StudyError(
+            "this is not an exported folder", where=str(folder), allowed=f"a folder with {RECORD}",
+            hint="name what 'slimfront export --out' wrote",
+        ) from None
+    return EXPORTERS.get(name, where=f"{folder / RECORD}: format")().verify(folder)
+
+
+def _artifact_folder(run: Run, number: int) -> Path:
+    """Return a trial's artifact; one that was not kept is rebuilt and must equal what was measured."""
+    trial = next(trial for trial in Records(run.folder).trials() if trial.number == number)
+    folder = run.artifact(number)
+    if _sound(folder, trial):
+        return folder
+    remote = Remote(run.study.model_dump(mode="json"), run.folder / "logs" / "rebuild.log")
+    task = {"do": "rebuild", "configuration": dict(trial.configuration), "seed": trial.seed, "folder": str(folder)}
+    try:
+        answer = remote.ask(task)
+    finally:
+        remote.kill()
+    if "error" in answer:
+        raise SlimfrontError("the artifact cannot be rebuilt", given=answer["message"])
+    if answer["files"] != dict(trial.files):
+        shutil.rmtree(folder, ignore_errors=True)
+        raise RecordsError(
+            "the rebuilt artifact is not the one that was measured",
+            where=f"trial {number}",
+            given=answer["files"],
+            allowed=str(dict(trial.files)),
+            hint="rebuild on the machine and with the versions of the search, or choose a point of the front",
+        )
+    return folder
+
+
+def _sound(folder: Path, trial: Trial) -> bool:
+    try:
+        artifact = Artifact.open(folder)
+    except RecordsError:
+        return False
+    return dict(artifact.files) == dict(trial.files) and (folder / PREDICTIONS).is_file()

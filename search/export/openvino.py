@@ -1,0 +1,85 @@
+"""Exports the measured OpenVINO files with tokenizer, model card, record and verification examples."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from slimfront.objectives.runtimes.artifact import MANIFEST, Artifact
+from slimfront.search.export.card import model_card
+from slimfront.search.export.exporter import EXPORTERS, RECORD, Exported, Exporter
+from slimfront.studies.data import load_splits
+from slimfront.studies.errors import RecordsError, StudyError
+from slimfront.studies.models import load_tokenizer
+
+Json = dict[str, Any]
+EXAMPLES = "examples.jsonl"
+
+
+@EXPORTERS.register("openvino")
+class OpenVinoExporter(Exporter):
+    """The artifact's own bytes: nothing is converted again."""
+
+    def export(self, source: Exported, folder: Path) -> None:
+        """See :meth:`Exporter.export`."""
+        if source.artifact.runtime != "openvino":
+            raise StudyError("this run measured another runtime", where="--to", given=source.artifact.runtime)
+        for name in (*source.artifact.files, MANIFEST):
+            shutil.copyfile(source.artifact.folder / name, folder / name)
+        study = source.run.study
+        load_tokenizer(study.model).save_pretrained(str(folder))
+        splits = load_splits(study.data)
+        record = {
+            "schema_version": 1,
+            "format": "openvino",
+            "study": study.name,
+            "trial": source.point.trial,
+            "values": dict(source.point.values),
+            "intervals": {name: list(pair) for name, pair in source.point.intervals.items()},
+            "held_out": dict(source.point.held_out),
+            "dense": dict(source.front.dense.values),
+            "configuration": dict(source.point.configuration),
+            "labels": list(splits.labels),
+            "max_tokens": study.model.max_tokens,
+            "batch": study.target.batch,
+        }
+        (folder / RECORD).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        if source.examples:
+            rows = zip(splits.search.texts, splits.search.labels, source.predictions, strict=True)
+            lines = [json.dumps({"text": text, "label": label, "prediction": p}) for text, label, p in rows]
+            (folder / EXAMPLES).write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (folder / "README.md").write_text(model_card(source, splits.labels), encoding="utf-8")
+
+    def verify(self, folder: Path) -> Json:
+        """See :meth:`Exporter.verify`; without examples only the bytes are compared."""
+        artifact = Artifact.open(folder)
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        found: Json = {"bytes": artifact.size(), "examples": 0}
+        if "size" in record["values"]:
+            _require_equal("bytes", artifact.size(), record["values"]["size"], folder)
+        if not (folder / EXAMPLES).is_file():
+            return found
+        process = subprocess.run(
+            [sys.executable, "-m", "slimfront.search.export.fresh.openvino", str(folder)], capture_output=True, text=True
+        )
+        if process.returncode:
+            raise RecordsError(
+                "the exported model does not run", where=str(folder), given=process.stderr.strip()[-400:]
+            )
+        fresh = json.loads(process.stdout.splitlines()[-1])
+        _require_equal("predictions that differ", fresh["different"], 0, folder)
+        if "accuracy" in record["values"]:
+            _require_equal("accuracy", fresh["accuracy"], record["values"]["accuracy"], folder)
+        return {**found, "examples": fresh["examples"], "accuracy": fresh["accuracy"]}
+
+
+def _require_equal(what: str, found: object, recorded: object, folder: Path) -> None:
+    if found != recorded:
+        raise RecordsError(
+            f"{what}: not what was recorded", where=str(folder), given=found, allowed=str(recorded),
+            hint="export the point again; on another kind of processor the arithmetic itself may differ",
+        )

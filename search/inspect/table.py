@@ -1,0 +1,57 @@
+"""The front as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from slimfront.search.front import Front, Point, readable
+from slimfront.spaces.configuration import Configuration
+
+
+def front_table(front: Front, points: Sequence[Point], title: str) -> Table:
+    """Return a table of points, the dense model first, each with its ratio to dense."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("trial", justify="right")
+    for name in front.objectives:
+        table.add_column(name, justify="right")
+    table.add_column("held out", justify="right")
+    table.add_column("what was done", overflow="fold")
+    shown = [front.dense, *(point for point in points if point.trial != front.dense.trial)]
+    for point in shown:
+        cells = [_cell(front, point, name) for name in front.objectives]
+        held_out = ", ".join(f"{value:.4f}" for value in point.held_out.values()) or "–"
+        label = "dense" if point.trial == front.dense.trial else summary(point.configuration)
+        table.add_row(str(point.trial), *cells, held_out, label)
+    return table
+
+
+def _cell(front: Front, point: Point, name: str) -> str:
+    value, dense = point.values[name], front.dense.values[name]
+    text = readable(value, front.units[name])
+    if point.trial == front.dense.trial or not dense or not value:
+        return text
+    if front.objectives[name]["direction"] == "minimize":
+        return f"{text} ({dense / value:.1f}× less)" if value <= dense else f"{text} ({value / dense:.1f}× more)"
+    return f"{text} ({value - dense:+.4f})"
+
+
+def summary(configuration: Configuration) -> str:
+    """Return a configuration in a few words: bits by group, mean sparsity, precision, distillation."""
+    bits = {name.rpartition(".")[2].removeprefix("bits/"): [] for name in configuration if name.startswith("bits/")}
+    for name, value in configuration.items():
+        if name.startswith("bits/"):
+            bits[name.rpartition(".")[2].removeprefix("bits/")].append(str(value))
+    parts = []
+    if bits:
+        parts.append("bits " + ", ".join(f"{role} {'/'.join(dict.fromkeys(v))}" for role, v in bits.items()))
+    sparsity = [float(value) for name, value in configuration.items() if name.startswith("sparsity/")]
+    if any(sparsity):
+        parts.append(f"{sum(sparsity) / len(sparsity):.0%} of heads and neurons removed")
+    if "precision/inference" in configuration:
+        parts.append(str(configuration["precision/inference"]))
+    if configuration.get("distillation/steps", 0):
+        settings = {name.removeprefix("distillation/"): v for name, v in configuration.items() if "distil" in name}
+        parts.append("distilled " + ", ".join(f"{name} {value}" for name, value in settings.items()))
+    return "; ".join(parts)
