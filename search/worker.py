@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import json
 import os
+import queue
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +18,7 @@ Json = dict[str, Any]
 
 def main() -> None:
     """Serve until standard input closes. The first line names the study; see :class:`Remote` for the other end."""
-    _die_with_parent()
+    lines = _lines()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Whatever libraries print goes to the log; only results go up the pipe.
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -27,18 +27,25 @@ def main() -> None:
 
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    evaluator = _answer(out, lambda: _prepare(json.loads(sys.stdin.readline())))
+    evaluator = _answer(out, lambda: _prepare(json.loads(lines.get())))
     if evaluator is None:
         return
-    for line in sys.stdin:
-        task = json.loads(line)
+    while True:
+        task = json.loads(lines.get())
         _answer(out, lambda task=task: _serve(evaluator, task))  # type: ignore[misc]
 
 
-def _die_with_parent() -> None:
-    if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+def _lines() -> queue.SimpleQueue[str]:
+    """Return the lines of standard input; when it closes, the parent is gone and this process ends at once."""
+    lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def read() -> None:
+        for line in sys.stdin:
+            lines.put(line)
+        os._exit(0)
+
+    threading.Thread(target=read, daemon=True).start()
+    return lines
 
 
 def _prepare(first: Json) -> Any:

@@ -1,0 +1,221 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+app = typer.Typer(
+    help="Search sparsity, bit-widths and distillation together; get the Pareto front of size, latency and accuracy.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+Where = Annotated[list[str] | None, typer.Option("--where", help='Filter, such as "size <= 20MB"; repeatable.')]
+Pick = Annotated[str | None, typer.Option("--pick", help="knee, smallest, fastest or most-accurate.")]
+
+
+class Interrupted(BaseException):
+    """A signal asked for a clean stop."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+@app.command()
+def launch(
+    study: StudyFile,
+    run: Annotated[Path | None, typer.Option(help="The run folder; runs/NAME by default.")] = None,
+    trials: Annotated[int | None, typer.Option(help="Configurations to evaluate.")] = None,
+    timeout: Annotated[str | None, typer.Option(help="Longest time, such as 30m.")] = None,
+    engine: Annotated[str | None, typer.Option(help="Where trials run.")] = None,
+    sampler: Annotated[str | None, typer.Option(help="What chooses configurations.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Worker processes.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the search.")] = None,
+    new: Annotated[bool, typer.Option("--new", help="Begin another run beside an earlier one.")] = False,
+) -> None:
+    """Search a study; the same command continues where it stopped."""
+    from slimfront.search.inspect.plot import draw_front
+    from slimfront.search.inspect.table import front_table
+    from slimfront.search.launching import launch as search
+    from slimfront.search.progress import Display
+
+    settings = {"trials": trials, "timeout": timeout, "engine": engine, "sampler": sampler}
+    with Display() as listener:
+        front = search(study, run, new=new, listener=listener, workers=workers, seed=seed, **settings)
+    folder = front.dense.run
+    assert folder is not None
+    _print_table(front_table(front, front.points, f"front of {folder}: {len(front.points)} points"))
+    draw_front(front, folder / "front.png", str(folder))
+    _say(f"picture: {folder / 'front.png'}")
+    _say(f"next: slimfront export {folder} --pick knee --to openvino --out DIR")
+
+
+@app.command()
+def inspect(
+    run: RunFolder,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
+    where: Where = None,
+    pick: Pick = None,
+    plot: Annotated[Path | None, typer.Option(help="Write a picture, .png or .svg.")] = None,
+) -> None:
+    """Show the front of a run."""
+    from slimfront.search.inspect import data, plot as plots
+    from slimfront.search.inspect.table import front_table
+    from slimfront.search.run import Run
+    from slimfront.studies.errors import StudyError
+
+    if as_json and as_csv:
+        raise StudyError("choose one output", where="--json, --csv", given="both", hint="leave one out")
+    if plot is not None and plot.suffix not in (".png", ".svg"):
+        raise StudyError("not a picture format", where="--plot", given=str(plot), allowed="a name in .png or .svg")
+    opened = Run.open(run)
+    front = opened.front()
+    points = (front.pick(pick, where or ()),) if pick else front.where(where or ())
+    if plot is not None:
+        plots.draw_front(front, plot, opened.study.name)
+        _say(f"picture: {plot}")
+    if as_json:
+        print(json.dumps(data.as_json(opened, front, points), indent=1, allow_nan=False))
+    elif as_csv:
+        print(data.as_csv(front, points), end="")
+    else:
+        count = data.counts(opened)
+        title = f"{opened.study.name}: {len(points)} of {len(front.points)} points on the front, " + ", ".join(
+            f"{number} {name.replace('_', ' ')}" for name, number in count.items()
+        )
+        _print_table(front_table(front, points, title))
+        print(f"hypervolume {front.hypervolume():.4f}")
+
+
+@app.command()
+def export(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option(help="The folder to write.")],
+    trial: Annotated[int | None, typer.Option(help="The trial's number.")] = None,
+    pick: Pick = None,
+    where: Where = None,
+    to: Annotated[str, typer.Option(help="The format.")] = "openvino",
+    examples: Annotated[bool, typer.Option(help="Ship the search split's texts for verification.")] = True,
+) -> None:
+    """Write the deployable model of one point."""
+    from slimfront.search.export import export as write
+    from slimfront.search.run import Run
+    from slimfront.studies.errors import StudyError
+
+    if trial is not None and (pick or where):
+        raise StudyError("choose a trial or a pick", where="--trial", given=trial, hint="leave --pick and --where out")
+    chosen = trial if trial is not None else Run.open(run).front().pick(pick or "knee", where or ()).trial
+    write(run, chosen, out, to, examples)
+    _say(f"trial {chosen} written to {out}; next: slimfront verify {out}")
+    print(out)
+
+
+@app.command()
+def verify(folder: Annotated[Path, typer.Argument(metavar="DIR", help="An exported folder.")]) -> None:
+    """Load an exported folder in a fresh process and compare it with its record."""
+    from slimfront.search.export import verify as compare
+
+    found = compare(folder)
+    _say("bytes, predictions and accuracy equal the record" if found["examples"] else "bytes equal the record")
+    print(json.dumps(found))
+
+
+@app.command()
+def validate(study: StudyFile) -> None:
+    """Check a study file with everything that it names; nothing is trained."""
+    from slimfront.search.plan import check
+
+    _study, _subject, space = check(study)
+    print(f"{study}: valid; {len(space.domains)} parameters, {space.points:.3g} points")
+
+
+@app.command()
+def plan(study: StudyFile) -> None:
+    """Show what a study would search."""
+    from slimfront.search.plan import check, describe_plan
+
+    print("\n".join(describe_plan(*check(study))))
+
+
+@app.command()
+def doctor() -> None:
+    """Show what this machine has, and what it lacks."""
+    from slimfront.search.plan import describe_machine
+    from slimfront.studies.errors import MissingError
+
+    lines, missing = describe_machine()
+    print("\n".join(lines))
+    if missing:
+        raise MissingError("something is missing on this machine", given=", ".join(missing), hint="install it")
+
+
+def _print_table(table: Any) -> None:
+    from rich.console import Console
+
+    # Without a terminal there is no width to fit: keep whole lines.
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+    raise Interrupted(number)
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    from slimfront.studies.errors import SlimfrontError
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    try:
+        code = app(standalone_mode=False) or 0
+    except Interrupted as stop:
+        _say("stopped; finished trials are kept, the same command continues")
+        _exit(128 + stop.number)
+    except SlimfrontError as error:
+        _say(f"error: {error}")
+        _exit(error.exit_code)
+    except BrokenPipeError:
+        _exit(0)
+    except Exception as error:
+        code = _usage(error)
+    _exit(code if isinstance(code, int) else 0)
+
+
+def _usage(error: Exception) -> int:
+    """Show a usage error as such, and anything else as a bug of ours."""
+    if hasattr(error, "show") and hasattr(error, "exit_code"):
+        error.show()
+        return int(error.exit_code)
+    if os.environ.get("SLIMFRONT_DEBUG"):
+        raise error
+    _say(f"error: this is a bug in slimfront: {type(error).__name__}: {error}")
+    _say("  next:    set SLIMFRONT_DEBUG=1 to see where, and report it")
+    return 70
+
+
+def _exit(code: int) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Threads of a stopped search and of the libraries are not waited for.
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""What a study would search, without searching: ``validate``, ``plan`` and ``doctor``."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from slimfront.objectives.runtimes import RUNTIMES
+from slimfront.search.engines import ENGINES
+from slimfront.search.evaluator import lay_space
+from slimfront.search.launching import check_names
+from slimfront.search.samplers import SAMPLERS
+from slimfront.spaces.criteria import CRITERIA
+from slimfront.spaces.quantizers import QUANTIZERS
+from slimfront.spaces.space import Space
+from slimfront.studies.cache import cache_root
+from slimfront.studies.errors import MissingError, SlimfrontError
+from slimfront.studies.reader import read_study
+from slimfront.studies.schema import Study, TargetSpec
+from slimfront.studies.subject import Subject, load_subject
+
+LIBRARIES = (
+    ("torch", "transformers", "datasets", "scikit-learn", "safetensors", "optuna", "ray", "openvino")
+    + ("moocore", "pydantic", "ruamel.yaml", "typer", "rich", "matplotlib")
+)
+
+
+def check(path: Path) -> tuple[Study, Subject, Space]:
+    """Load everything that a study names, without training anything.
+
+    Raises:
+        StudyError: something in it is wrong.
+        MissingError: something is not installed.
+    """
+    study = read_study(path)
+    check_names(study)
+    if study.space.sparsity:
+        CRITERIA.get(study.space.sparsity.criterion, where="space.sparsity.criterion")
+    if study.space.bits:
+        QUANTIZERS.get(study.space.bits.quantizer, where="space.bits.quantizer")
+    subject = load_subject(study, train_dense=False)
+    _runtime, space = lay_space(study, subject)
+    return study, subject, space
+
+
+def describe_plan(study: Study, subject: Subject, space: Space) -> list[str]:
+    """Return the plan of a search in lines."""
+    parameters = sum(p.numel() for p in subject.module.parameters())
+    uniform = len(space.uniform())
+    lines = [
+        f"study       {study.name}",
+        f"model       {type(subject.module).__name__}, {parameters / 1e6:.2f} M parameters,"
+        f" {parameters * 4 / 1e6:.1f} MB in fp32",
+        f"data        train {len(subject.train)}, search {len(subject.search)}, held out {len(subject.held_out)};"
+        f" labels {', '.join(subject.texts.labels)}",
+        f"dense       {study.train.method if study.train.method != 'none' else 'the checkpoint as it is'}",
+        f"target      {study.target.runtime}, {study.target.threads} thread(s), batch {study.target.batch},"
+        f" {study.target.tokens} tokens; precisions {', '.join(space.capabilities.precisions)}",
+        f"objectives  {', '.join(study.objectives)}",
+        *(f"constraint  {name} {text}" for name, text in study.constraints.items()),
+        f"search      {study.search.sampler}, {study.search.trials} trials, of them dense and {uniform - 1} uniform"
+        f" settings first; {study.search.workers} worker(s), seed {study.search.seed}",
+        f"space       {len(space.domains)} parameters, {space.points:.3g} points",
+    ]
+    lines += [f"  {name:<60} {', '.join(map(str, domain.values))}" for name, domain in space.domains.items()]
+    lines += [f"  left out: {name}: {reason}" for name, reason in space.anatomy.refused.items()]
+    return lines
+
+
+def describe_machine() -> tuple[list[str], list[str]]:
+    """Return what this machine has, in lines, and what it lacks."""
+    lines, missing = [], []
+    for name in ("slimfront", *LIBRARIES):
+        try:
+            lines.append(f"{name:<14} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            missing.append(name)
+            lines.append(f"{name:<14} missing: pip install {name}")
+    lines.append(f"{'python':<14} {platform.python_version()} on {platform.system()} {platform.machine()}")
+    lines.append(f"{'cores':<14} {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}")
+    lines.append(f"{'cache':<14} {cache_root()}")
+    for name in RUNTIMES:
+        try:
+            lines.append(f"target {name:<7} {_capabilities(name)}")
+        except (MissingError, SlimfrontError) as error:
+            missing.append(name)
+            lines.append(f"target {name:<7} {error}")
+    lines.append(f"{'engines':<14} {', '.join(ENGINES)}")
+    lines.append(f"{'samplers':<14} {', '.join(SAMPLERS)}")
+    return lines, missing
+
+
+def _capabilities(name: str) -> Any:
+    found = RUNTIMES.get(name, where="target.runtime")(TargetSpec()).supports()
+    bits = ", ".join(map(str, found.bits))
+    return f"packs {bits} bits; precisions {', '.join(found.precisions)}"
