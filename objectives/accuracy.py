@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score
-
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.objective import OBJECTIVES, Context, Objective
 from slimfront.objectives.runtimes.artifact import Artifact

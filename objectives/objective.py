@@ -10,7 +10,6 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
-
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.objectives.runtimes.runtime import Runtime, Session, predictions

@@ -76,7 +76,8 @@ def inspect(
     plot: Annotated[Path | None, typer.Option(help="Write a picture, .png or .svg.")] = None,
 ) -> None:
     """Show the front of a run."""
-    from slimfront.search.inspect import data, plot as plots
+    from slimfront.search.inspect import data
+    from slimfront.search.inspect import plot as plots
     from slimfront.search.inspect.table import front_table
     from slimfront.search.run import Run
     from slimfront.studies.errors import StudyError

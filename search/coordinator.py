@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
 from slimfront.search.front import Front
 from slimfront.search.records import Records, Trial, finished
 from slimfront.search.run import Run
@@ -166,7 +165,11 @@ class Coordinator:
             self._trials[trial.number] = trial
             if twin is None:
                 return trial
-            answer = {"measurements": dict(twin.measurements), "files": dict(twin.files), "cached_from": twin.number}
+            answer = {
+                "measurements": dict(twin.measurements),
+                "files": dict(twin.files),
+                "cached_from": twin.number,
+            }
             self._records.complete(trial.number, answer, twin.violations)
             self._trials = {other.number: other for other in self._records.trials()}
             self._report(self.progress())

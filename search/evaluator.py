@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
 from slimfront.objectives.objective import OBJECTIVES, Context, Objective
 from slimfront.objectives.runtimes import RUNTIMES, Runtime, Session
 from slimfront.objectives.runtimes.artifact import Artifact
@@ -37,9 +36,7 @@ def objectives_of(study: Study) -> dict[str, Objective]:
     Raises:
         StudyError: an objective or the key of a constraint does not exist.
     """
-    return {
-        name: OBJECTIVES.get(name, where=f"objectives.{number}")() for number, name in enumerate(study.objectives)
-    }
+    return {name: OBJECTIVES.get(name, where=f"objectives.{number}")() for number, name in enumerate(study.objectives)}
 
 
 def lay_space(study: Study, subject: Subject) -> tuple[Runtime, Space]:
@@ -111,7 +108,12 @@ class Evaluator:
         return self.blueprint.lower(compressed, folder), self.blueprint.cost(compressed)
 
     def evaluate(
-        self, configuration: Configuration, seed: int, folder: Path, dense: Mapping[str, float], dense_folder: Path
+        self,
+        configuration: Configuration,
+        seed: int,
+        folder: Path,
+        dense: Mapping[str, float],
+        dense_folder: Path,
     ) -> Json:
         """Compress, lower and measure one configuration.
 

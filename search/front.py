@@ -11,7 +11,6 @@ from typing import Any
 import moocore
 import numpy as np
 import numpy.typing as npt
-
 from slimfront.spaces.configuration import Configuration
 from slimfront.studies.errors import NoFeasiblePoint, StudyError, nearest
 from slimfront.studies.limits import Limit, parse_where
@@ -90,7 +89,12 @@ class Front:
         feasible = [point for point in everything if point.feasible]
         kept = [feasible[i] for i in non_dominated(losses(objectives, feasible))]
         first = next(iter(objectives))
-        return cls(objectives, dense, tuple(sorted(kept, key=lambda p: (p.values[first], p.trial))), tuple(everything))
+        return cls(
+            objectives,
+            dense,
+            tuple(sorted(kept, key=lambda p: (p.values[first], p.trial))),
+            tuple(everything),
+        )
 
     @property
     def units(self) -> dict[str, str]:
@@ -194,7 +198,8 @@ def non_dominated(values: npt.NDArray[np.float64]) -> list[int]:
 
 def _scaled(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     low, high = values.min(0), values.max(0)
-    return (values - low) / np.where(high > low, high - low, 1)
+    scaled: npt.NDArray[np.float64] = (values - low) / np.where(high > low, high - low, 1)
+    return scaled
 
 
 def describe(point: Point, units: Mapping[str, str]) -> str:

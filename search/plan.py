@@ -23,8 +23,8 @@ from slimfront.studies.schema import Study, TargetSpec
 from slimfront.studies.subject import Subject, load_subject
 
 LIBRARIES = (
-    ("torch", "transformers", "datasets", "scikit-learn", "safetensors", "optuna", "ray", "openvino")
-    + ("moocore", "pydantic", "ruamel.yaml", "typer", "rich", "matplotlib")
+    *("torch", "transformers", "datasets", "scikit-learn", "safetensors", "optuna", "ray", "openvino"),
+    *("moocore", "pydantic", "ruamel.yaml", "typer", "rich", "matplotlib"),
 )
 
 
@@ -80,7 +80,9 @@ def describe_machine() -> tuple[list[str], list[str]]:
             missing.append(name)
             lines.append(f"{name:<14} missing: pip install {name}")
     lines.append(f"{'python':<14} {platform.python_version()} on {platform.system()} {platform.machine()}")
-    lines.append(f"{'cores':<14} {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}")
+    lines.append(
+        f"{'cores':<14} {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}"
+    )
     lines.append(f"{'cache':<14} {cache_root()}")
     for name in RUNTIMES:
         try:

@@ -13,7 +13,6 @@ from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
-
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.domain import Domain, to_optuna
 from slimfront.studies.errors import RecordsError
@@ -98,7 +97,9 @@ class Records:
         self.path = folder / FILE
         if not create and not self.path.is_file():
             raise RecordsError(
-                "this run has no records", where=str(self.path), hint="run 'slimfront launch' with this --run first"
+                "this run has no records",
+                where=str(self.path),
+                hint="run 'slimfront launch' with this --run first",
             )
         with storage_errors(self.path):
             if create:
@@ -157,12 +158,13 @@ class Records:
             return [_thaw(trial) for trial in frozen if trial.state in STATES]
         except (ValueError, KeyError, TypeError) as error:
             raise RecordsError(
-                "a record is damaged", where=str(self.path), given=str(error), hint="restore the file from a copy"
+                "a record is damaged",
+                where=str(self.path),
+                given=str(error),
+                hint="restore the file from a copy",
             ) from None
 
-    def start(
-        self, configuration: Configuration, domains: Mapping[str, Domain], kind: str, seed_of: Any
-    ) -> Trial:
+    def start(self, configuration: Configuration, domains: Mapping[str, Domain], kind: str, seed_of: Any) -> Trial:
         """Record that a configuration is being evaluated, under the next number."""
         with storage_errors(self.path):
             waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
@@ -212,9 +214,7 @@ class Records:
 
     def _live(self, number: int) -> optuna.trial.Trial:
         study_id = self._storage.get_study_id_from_name(self.study.study_name)
-        return optuna.trial.Trial(
-            self.study, self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
-        )
+        return optuna.trial.Trial(self.study, self._storage.get_trial_id_from_study_id_trial_number(study_id, number))
 
     def _frozen(self, number: int) -> FrozenTrial:
         return self.study.get_trials(deepcopy=False)[number]

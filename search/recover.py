@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import nn
-from torch.nn import functional
-
 from slimfront.spaces.draft import Recovery
 from slimfront.studies.dense import bucketed, frozen_embeddings, tensors
 from slimfront.studies.encoding import Encoded
 from slimfront.studies.schema import DistillationSpec
+from torch import nn
+from torch.nn import functional
 
 
 def distillation_loss(
@@ -73,5 +72,5 @@ def distil(
             logits = module(**inputs).logits
         loss = distillation_loss(logits.float(), teacher[indices], labels, recovery.temperature, recovery.weight)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

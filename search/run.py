@@ -59,7 +59,10 @@ class Run:
             return cls(folder, parse_study(json.loads(path.read_text(encoding="utf-8")), str(path)))
         except (OSError, ValueError, StudyError) as error:
             raise RecordsError(
-                "the run's study is damaged", where=str(path), given=one_line(str(error)), hint="restore the file"
+                "the run's study is damaged",
+                where=str(path),
+                given=one_line(str(error)),
+                hint="restore the file",
             ) from None
 
     @classmethod
@@ -74,7 +77,9 @@ class Run:
             _require_same(run.study, study, folder)
         elif folder.is_dir() and any(folder.iterdir()):
             raise StudyError(
-                "this folder holds something else", where=f"--run {folder}", hint="choose an empty or a new folder"
+                "this folder holds something else",
+                where=f"--run {folder}",
+                hint="choose an empty or a new folder",
             )
         (folder / "artifacts").mkdir(parents=True, exist_ok=True)
         write_atomically(folder / STUDY, dump_study(study))

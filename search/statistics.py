@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
-
 from slimfront.spaces.criteria import CRITERIA
 from slimfront.spaces.criteria.criterion import LabelledBatch
 from slimfront.spaces.draft import Scores
@@ -19,6 +17,7 @@ from slimfront.studies.dense import tensors
 from slimfront.studies.encoding import Encoded
 from slimfront.studies.schema import SparsitySpec
 from slimfront.studies.subject import Subject
+from torch import nn
 
 Progress = Callable[[str, float], None]
 FILE, ROWS = "values.safetensors", 32
@@ -48,7 +47,8 @@ def importance(subject: Subject, anatomy: Anatomy, spec: SparsitySpec | None, pr
         batches = _labelled(subject.train, rows, progress)
         save_file(criterion.scores(subject.module, anatomy.structures, batches), folder / FILE)
 
-    return load_file(cached("importance", key, build) / FILE)
+    scores: dict[str, torch.Tensor] = load_file(cached("importance", key, build) / FILE)
+    return scores
 
 
 def _labelled(train: Encoded, rows: int, progress: Progress) -> Iterator[LabelledBatch]:
@@ -66,7 +66,8 @@ def teacher_logits(subject: Subject, progress: Progress) -> torch.Tensor:
     def build(folder: Path) -> None:
         save_file({"logits": _logits(subject.module, subject.train, progress)}, folder / FILE)
 
-    return load_file(cached("teacher", key, build) / FILE)["logits"]
+    logits: torch.Tensor = load_file(cached("teacher", key, build) / FILE)["logits"]
+    return logits
 
 
 def _logits(module: nn.Module, train: Encoded, progress: Progress) -> torch.Tensor:

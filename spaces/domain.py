@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
-
 from slimfront.studies.errors import StudyError
 
 Value = int | float | str

@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
-from torch import nn
-
 from slimfront.spaces.quantizers.quantizer import Quantizer, group_size
 from slimfront.spaces.structure import Anatomy
 from slimfront.studies.compressed import Capabilities, CompressedModel, QuantizedTensor
+from torch import nn
 
 Scores = Mapping[str, torch.Tensor]
 

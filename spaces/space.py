@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 
-from torch import nn
-
 from slimfront.spaces.axes import AXES, Axis
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.domain import Domain, Value
@@ -15,6 +13,7 @@ from slimfront.spaces.structure import Anatomy
 from slimfront.studies.compressed import Capabilities
 from slimfront.studies.errors import StudyError
 from slimfront.studies.schema import SpaceSpec
+from torch import nn
 
 # The widths at which every uniform pruning is tried: the two that hand-made recipes use.
 HAND_BITS = (8, 4)

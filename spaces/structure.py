@@ -14,10 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-from torch import nn
-
 from slimfront.spaces.surgery import Recipe, find_recipe, remove_units
 from slimfront.studies.compressed import Cut
+from torch import nn
 
 Inputs = Mapping[str, torch.Tensor]
 
@@ -44,6 +43,9 @@ class Structure:
     size: int
     recipe: Recipe
 
+    def reader(self, module: nn.Module) -> torch.Tensor:
+        """Return the consumer's weight in ``module``, ``(rows, units * size)``."""
+        return _linear(module, self.consumer).weight
 
     def cut(self) -> Cut:
         """Return what a target must know of this structure."""
@@ -52,7 +54,12 @@ class Structure:
             keep = range(self.units - 1)
             remove_units(module, self.producers, self.consumer, self.units, self.size, keep, self.recipe)
 
-        return Cut(tuple(f"{name}.weight" for name in self.producers), f"{self.consumer}.weight", self.units, remove_last)
+        return Cut(
+            tuple(f"{name}.weight" for name in self.producers),
+            f"{self.consumer}.weight",
+            self.units,
+            remove_last,
+        )
 
 
 @dataclass(frozen=True)
@@ -228,7 +235,7 @@ def _roles(
     roles: dict[str, str] = {}
     for consumer, (producers, size) in couplings.items():
         inside, outside = ("qkv", "attention_output") if size > 1 else ("ffn_in", "ffn_out")
-        roles |= {producer: inside for producer in producers} | {consumer: outside}
+        roles |= dict.fromkeys(producers, inside) | {consumer: outside}
     for name in order:
         roles.setdefault(name, "other" if blocks[name] else "head")
     return roles

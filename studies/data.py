@@ -66,7 +66,7 @@ def load_splits(spec: DataSpec, where: str = "data") -> Splits:
                 given=f"{len(part)} rows",
                 hint="draw more rows, or change the seed of the splits",
             )
-    return Splits(*examples, labels=names)
+    return Splits(examples[0], examples[1], examples[2], names)
 
 
 def _load_table(spec: DataSpec, where: str) -> Any:

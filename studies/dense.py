@@ -8,14 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
-from torch.nn import functional
-
 from slimfront.studies.cache import cached
 from slimfront.studies.encoding import Encoded
 from slimfront.studies.errors import StudyError
 from slimfront.studies.models import weights_sha256
 from slimfront.studies.schema import FineTuning, LogisticRegressionHead, NoTraining, Study
+from torch import nn
+from torch.nn import functional
 
 Progress = Callable[[str, float], None]
 
@@ -60,7 +59,10 @@ def dense_model(study: Study, base: nn.Module, train: Encoded, progress: Progres
             _fine_tune(base, train, spec, progress)
         else:
             _fit_head(base, train, spec, progress)
-        save_file({name: value.detach().contiguous() for name, value in base.named_parameters()}, folder / "dense.safetensors")
+        save_file(
+            {name: value.detach().contiguous() for name, value in base.named_parameters()},
+            folder / "dense.safetensors",
+        )
 
     folder = cached("dense", key, build)
     base.load_state_dict(load_file(folder / "dense.safetensors"), strict=False)
@@ -110,7 +112,7 @@ def _fine_tune(module: nn.Module, train: Encoded, spec: FineTuning, progress: Pr
             logits = module(**batch).logits
         loss = functional.cross_entropy(logits.float(), labels)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
         progress(f"fine-tuning the dense model, loss {loss.item():.3f}", (number + 1) / len(steps))

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
 from slimfront.studies.cache import digest
 from slimfront.studies.data import Examples
 
@@ -71,5 +70,8 @@ def encode(examples: Examples, tokenizer: Any, inputs: Sequence[str], max_tokens
     out = tokenizer(firsts, seconds, truncation=True, max_length=max_tokens)
     names = [name for name in inputs if name in out]
     rows = tuple({name: list(out[name][i]) for name in names} for i in range(len(firsts)))
-    pads = {"input_ids": tokenizer.pad_token_id or 0, "token_type_ids": getattr(tokenizer, "pad_token_type_id", 0)}
+    pads = {
+        "input_ids": tokenizer.pad_token_id or 0,
+        "token_type_ids": getattr(tokenizer, "pad_token_type_id", 0),
+    }
     return Encoded(rows, np.array(examples.labels, dtype=np.int64), {name: int(pads.get(name, 0)) for name in names})

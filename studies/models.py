@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import nn
-
 from slimfront.studies.errors import StudyError, one_line
 from slimfront.studies.schema import ModelSpec
 from slimfront.studies.sources import locate
+from torch import nn
 
 
 @contextlib.contextmanager

@@ -10,7 +10,6 @@ from typing import Any, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
-
 from slimfront.studies.errors import StudyError, nearest, one_line
 from slimfront.studies.schema import Study
 
@@ -59,7 +58,10 @@ def _read_text(path: Path) -> str:
         raise StudyError("this is a folder, not a study file", where=str(path), hint=hint)
     if path.stat().st_size > MAX_BYTES:
         raise StudyError(
-            "too large for a study file", where=str(path), given=path.stat().st_size, allowed=f"{MAX_BYTES} bytes"
+            "too large for a study file",
+            where=str(path),
+            given=path.stat().st_size,
+            allowed=f"{MAX_BYTES} bytes",
         )
     try:
         return path.read_bytes().decode("utf-8")

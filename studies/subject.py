@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
-
 from slimfront.studies.data import Splits, load_splits
 from slimfront.studies.dense import dense_model, require_training
 from slimfront.studies.encoding import Batch, Encoded, encode
 from slimfront.studies.errors import StudyError
 from slimfront.studies.models import load_model, load_tokenizer, weights_sha256
 from slimfront.studies.schema import Study
+from torch import nn
 
 Progress = Callable[[str, float], None]
 

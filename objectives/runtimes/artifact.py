@@ -51,14 +51,18 @@ class Artifact:
             artifact = cls(folder, files, str(data["runtime"]), dict(data["options"]))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise RecordsError(
-                "the manifest is missing or damaged", where=str(folder / MANIFEST), given=str(error),
+                "the manifest is missing or damaged",
+                where=str(folder / MANIFEST),
+                given=str(error),
                 hint="export the point again",
             ) from None
         for name, expected in files.items():
             if Path(name).name != name or not (folder / name).is_file() or file_sha256(folder / name) != expected:
                 raise RecordsError(
-                    "this file is missing or not what was measured", where=str(folder / name),
-                    allowed=f"SHA-256 {expected}", hint="export the point again",
+                    "this file is missing or not what was measured",
+                    where=str(folder / name),
+                    allowed=f"SHA-256 {expected}",
+                    hint="export the point again",
                 )
         return artifact
 
@@ -68,7 +72,10 @@ class Artifact:
             name: {"sha256": total, "bytes": (self.folder / name).stat().st_size} for name, total in self.files.items()
         }
         return {
-            "schema_version": 1, "runtime": self.runtime, "options": dict(self.options), "files": files,
+            "schema_version": 1,
+            "runtime": self.runtime,
+            "options": dict(self.options),
+            "files": files,
             "size": self.size(),
         }
 

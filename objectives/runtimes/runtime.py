@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
-
 from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.studies.compressed import Capabilities, CompressedModel, Cut
 from slimfront.studies.encoding import Batch, Encoded
 from slimfront.studies.registry import Registry
 from slimfront.studies.schema import TargetSpec
+from torch import nn
 
 
 class Session(ABC):

@@ -35,7 +35,12 @@ def model_card(source: Exported, labels: Sequence[str]) -> str:
         interval = point.intervals.get(name)
         shown = f"{readable(interval[0], unit)} – {readable(interval[1], unit)}" if interval else "exact"
         held_out = readable(point.held_out[name], unit) if name in point.held_out else ""
-        values = (readable(point.values[name], unit), shown, held_out, readable(front.dense.values[name], unit))
+        values = (
+            readable(point.values[name], unit),
+            shown,
+            held_out,
+            readable(front.dense.values[name], unit),
+        )
         rows.append(f"| {name} | {' | '.join(values)} |")
     head = ["---", "library_name: openvino", "pipeline_tag: text-classification", f"base_model: {origin}"]
     if not study.model.hub:

@@ -90,7 +90,10 @@ def export(run: Path, trial: int, out: Path, to: str, examples: bool = True) -> 
     if point is None:
         numbers = ", ".join(str(p.trial) for p in front.points)
         raise StudyError(
-            "no finished trial has this number", where="--trial", given=trial, allowed=f"on the front: {numbers}",
+            "no finished trial has this number",
+            where="--trial",
+            given=trial,
+            allowed=f"on the front: {numbers}",
             hint="choose one with 'slimfront inspect'",
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -121,7 +124,9 @@ def verify(folder: Path) -> Json:
         name = str(record["format"])
     except (OSError, ValueError, KeyError, TypeError):
         raise StudyError(
-            "this is not an exported folder", where=str(folder), allowed=f"a folder with {RECORD}",
+            "this is not an exported folder",
+            where=str(folder),
+            allowed=f"a folder with {RECORD}",
             hint="name what 'slimfront export --out' wrote",
         ) from None
     return EXPORTERS.get(name, where=f"{folder / RECORD}: format")().verify(folder)
@@ -134,7 +139,12 @@ def _artifact_folder(run: Run, number: int) -> Path:
     if _sound(folder, trial):
         return folder
     remote = Remote(run.study.model_dump(mode="json"), run.folder / "logs" / "rebuild.log")
-    task = {"do": "rebuild", "configuration": dict(trial.configuration), "seed": trial.seed, "folder": str(folder)}
+    task = {
+        "do": "rebuild",
+        "configuration": dict(trial.configuration),
+        "seed": trial.seed,
+        "folder": str(folder),
+    }
     try:
         answer = remote.ask(task)
     finally:

@@ -64,7 +64,10 @@ class OpenVinoExporter(Exporter):
         if not (folder / EXAMPLES).is_file():
             return found
         process = subprocess.run(
-            [sys.executable, "-m", "slimfront.search.export.fresh.openvino", str(folder)], capture_output=True, text=True
+            [sys.executable, "-m", "slimfront.search.export.fresh.openvino", str(folder)],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if process.returncode:
             raise RecordsError(
@@ -80,6 +83,9 @@ class OpenVinoExporter(Exporter):
 def _require_equal(what: str, found: object, recorded: object, folder: Path) -> None:
     if found != recorded:
         raise RecordsError(
-            f"{what}: not what was recorded", where=str(folder), given=found, allowed=str(recorded),
+            f"{what}: not what was recorded",
+            where=str(folder),
+            given=found,
+            allowed=str(recorded),
             hint="export the point again; on another kind of processor the arithmetic itself may differ",
         )

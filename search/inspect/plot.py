@@ -46,7 +46,18 @@ def _panel(axis: Any, front: Front, x: str, y: str) -> None:
     _scatter(axis, front, [front.dense], x, y, color="black", marker="*", s=150, label="dense")
     knee = front.pick("knee") if front.points else None
     if knee:
-        _scatter(axis, front, [knee], x, y, facecolor="none", edgecolor="#c0392b", s=130, linewidth=1.6, label="knee")
+        _scatter(
+            axis,
+            front,
+            [knee],
+            x,
+            y,
+            facecolor="none",
+            edgecolor="#c0392b",
+            s=130,
+            linewidth=1.6,
+            label="knee",
+        )
     for name, label in ((x, axis.set_xlabel), (y, axis.set_ylabel)):
         unit = SCALE[front.units[name]][1]
         label(f"{name} [{unit}]" if unit else name)
@@ -64,7 +75,9 @@ def _panel(axis: Any, front: Front, x: str, y: str) -> None:
     axis.set_ylim(low - margin, top + margin / 2)
 
 
-def _scatter(axis: Any, front: Front, points: Sequence[Point], x: str, y: str, errors: bool = False, **style: Any) -> None:
+def _scatter(
+    axis: Any, front: Front, points: Sequence[Point], x: str, y: str, errors: bool = False, **style: Any
+) -> None:
     if not points:
         return
     (sx, _), (sy, _) = SCALE[front.units[x]], SCALE[front.units[y]]

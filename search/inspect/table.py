@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.table import Table
-
 from slimfront.search.front import Front, Point, readable
 from slimfront.spaces.configuration import Configuration
 
@@ -39,10 +38,10 @@ def _cell(front: Front, point: Point, name: str) -> str:
 
 def summary(configuration: Configuration) -> str:
     """Return a configuration in a few words: bits by group, mean sparsity, precision, distillation."""
-    bits = {name.rpartition(".")[2].removeprefix("bits/"): [] for name in configuration if name.startswith("bits/")}
+    bits: dict[str, list[str]] = {}
     for name, value in configuration.items():
         if name.startswith("bits/"):
-            bits[name.rpartition(".")[2].removeprefix("bits/")].append(str(value))
+            bits.setdefault(name.rpartition(".")[2].removeprefix("bits/"), []).append(str(value))
     parts = []
     if bits:
         parts.append("bits " + ", ".join(f"{role} {'/'.join(dict.fromkeys(v))}" for role, v in bits.items()))

@@ -1,15 +1,14 @@
-"""Gaussian process with expected hypervolume improvement (Daulton et al. 2020); slow beyond a few dozen parameters."""
+"""Gaussian process with expected hypervolume improvement (Daulton et al. 2020); slow in large spaces."""
 
 from __future__ import annotations
 
 import optuna
-
 from slimfront.search.samplers.sampler import SAMPLERS, OptunaSampler
 
 
 @SAMPLERS.register("gp")
 class Gp(OptunaSampler):
-    """Gaussian process with expected hypervolume improvement (Daulton et al. 2020); slow beyond a few dozen parameters."""
+    """Gaussian process with expected hypervolume improvement (Daulton et al. 2020); slow in large spaces."""
 
     def make(self, seed: int) -> optuna.samplers.BaseSampler:
         """See :meth:`OptunaSampler.make`."""

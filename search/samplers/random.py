@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import optuna
-
 from slimfront.search.samplers.sampler import SAMPLERS, OptunaSampler
 
 

@@ -8,9 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import optuna
-
 from slimfront.spaces.domain import Domain, Value, to_optuna
 from slimfront.studies.registry import Registry
+
+DIRECTIONS = {
+    "minimize": optuna.study.StudyDirection.MINIMIZE,
+    "maximize": optuna.study.StudyDirection.MAXIMIZE,
+}
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Observation:
 
 
 class Sampler(ABC):
-    """Suggests a configuration from the history alone, so that a resumed search suggests what an undisturbed one would."""
+    """Suggests a configuration from the history alone: a resumed search suggests what an undisturbed one would."""
 
     @abstractmethod
     def suggest(
@@ -68,7 +72,7 @@ class OptunaSampler(Sampler):
         distributions = to_optuna(domains)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study = optuna.create_study(directions=list(directions), sampler=sampler)
+            study = optuna.create_study(directions=[DIRECTIONS[d] for d in directions], sampler=sampler)
             for seen in history:
                 study.add_trial(
                     optuna.trial.create_trial(
@@ -80,8 +84,8 @@ class OptunaSampler(Sampler):
                 )
             if isinstance(sampler, optuna.samplers.BaseGASampler):
                 # Generations are numbered in the order of the history; the sampler stores what it numbers.
-                for trial in study.get_trials(deepcopy=False):
-                    sampler.get_trial_generation(study, trial)
+                for earlier in study.get_trials(deepcopy=False):
+                    sampler.get_trial_generation(study, earlier)
             trial = study.ask(distributions)
         return {name: trial.params[name] for name in domains}
 

@@ -62,10 +62,14 @@ def _nearest_level(domain: Domain, value: Value) -> Value:
     return value if value in domain.values else domain.values[-1]
 
 
-def parameter_names(prefix: str, granularity: str, items: Sequence[T], layer: Callable[[T], str], role: Callable[[T], str]) -> list[str]:
+def parameter_names(
+    prefix: str, granularity: str, items: Sequence[T], layer: Callable[[T], str], role: Callable[[T], str]
+) -> list[str]:
     """Return for each item the parameter that governs it, at the study's granularity."""
-    by = {"layer": layer, "role": role, "all": lambda _item: "all"}[granularity]
-    return [f"{prefix}/{by(item)}" for item in items]
+    if granularity == "all":
+        return [f"{prefix}/all" for _ in items]
+    name = layer if granularity == "layer" else role
+    return [f"{prefix}/{name(item)}" for item in items]
 
 
 AXES: Registry[Axis] = Registry("axis", "slimfront.spaces.axes")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-
 from slimfront.spaces.axes.axis import AXES, Axis, Values, parameter_names
 from slimfront.spaces.domain import Domain
 from slimfront.spaces.draft import Draft

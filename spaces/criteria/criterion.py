@@ -6,10 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
-from torch import nn
-
 from slimfront.spaces.structure import Structure
 from slimfront.studies.registry import Registry
+from torch import nn
 
 LabelledBatch = tuple[Mapping[str, torch.Tensor], torch.Tensor]
 

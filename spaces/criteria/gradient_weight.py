@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import torch
-from torch import nn
-from torch.nn import functional
-
 from slimfront.spaces.criteria.criterion import CRITERIA, Criterion, LabelledBatch
 from slimfront.spaces.structure import Structure
+from torch import nn
+from torch.nn import functional
 
 
 @CRITERIA.register("gradient-weight")
@@ -25,7 +24,7 @@ class GradientWeight(Criterion):
         self, module: nn.Module, structures: Sequence[Structure], batches: Iterable[LabelledBatch]
     ) -> dict[str, torch.Tensor]:
         """See :meth:`Criterion.scores`."""
-        weights = {s.name: module.get_submodule(s.consumer).weight for s in structures}
+        weights = {s.name: s.reader(module) for s in structures}
         totals = {s.name: torch.zeros(s.units) for s in structures}
         count = 0
         for inputs, labels in batches:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import torch
-from torch import nn
-
 from slimfront.spaces.criteria.criterion import CRITERIA, Criterion, LabelledBatch
 from slimfront.spaces.structure import Structure
+from torch import nn
 
 
 @CRITERIA.register("magnitude")
@@ -24,6 +23,6 @@ class Magnitude(Criterion):
         """See :meth:`Criterion.scores`; the batches are not read."""
         found = {}
         for structure in structures:
-            weight = module.get_submodule(structure.consumer).weight.detach()
+            weight = structure.reader(module).detach()
             found[structure.name] = weight.reshape(len(weight), structure.units, structure.size).norm(dim=(0, 2))
         return found

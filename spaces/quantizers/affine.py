@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-
 from slimfront.spaces.quantizers.quantizer import QUANTIZERS, Quantizer
 from slimfront.studies.compressed import QuantizedTensor
 

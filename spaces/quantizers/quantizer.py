@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import torch
-
 from slimfront.studies.compressed import Capabilities, QuantizedTensor
 from slimfront.studies.registry import Registry
 

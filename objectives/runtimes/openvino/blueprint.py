@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
-
 from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.objectives.runtimes.openvino.packing import pack
 from slimfront.objectives.runtimes.openvino.tracing import Place, Width
 from slimfront.objectives.runtimes.runtime import Blueprint
 from slimfront.studies.compressed import CompressedModel, Cut, QuantizedTensor
+from torch import nn
 
 MODEL, WEIGHTS = "openvino_model.xml", "openvino_model.bin"
 # Widths of the groups in which activations are quantized at run time; each must divide the weights' groups.
@@ -114,7 +113,10 @@ class OpenVinoBlueprint(Blueprint):
             # OpenVINO 2026.4 returns an empty output for 2-bit weights with quantized bf16 activations.
             return 0
         groups = [tensor.codes.shape[-1] for tensor in codes]
-        return next((size for size in DYNAMIC_GROUPS if all(group % size == 0 for group in groups)), DYNAMIC_GROUPS[-1])
+        return next(
+            (size for size in DYNAMIC_GROUPS if all(group % size == 0 for group in groups)),
+            DYNAMIC_GROUPS[-1],
+        )
 
 
 def _constant(name: str, tensor: torch.Tensor | QuantizedTensor, place: Place, alive: list[Any]) -> Any:
@@ -123,7 +125,10 @@ def _constant(name: str, tensor: torch.Tensor | QuantizedTensor, place: Place, a
 
     shape = _graph_shape(place, tensor.shape[::-1] if place.transposed else tensor.shape)
     if isinstance(tensor, QuantizedTensor):
-        node = _named(op.reshape(_decompressed(name, tensor, alive), _int_constant(tensor.shape, f"{name}/rows"), False), f"{name}/matrix")
+        node = _named(
+            op.reshape(_decompressed(name, tensor, alive), _int_constant(tensor.shape, f"{name}/rows"), False),
+            f"{name}/matrix",
+        )
         node = _named(op.convert(node, "f32"), f"{name}/f32")
         if place.transposed:
             node = _named(op.transpose(node, _int_constant((1, 0), f"{name}/order")), f"{name}/transposed")
@@ -179,5 +184,3 @@ def _graph_shape(place: Place, shape: Sequence[int]) -> tuple[int, ...]:
     if len(wide) != len(shape):
         return (1,) * (len(place.shape) - len(shape)) + tuple(shape)
     return tuple(next(sizes) if size != 1 else 1 for size in place.shape)
-
-

@@ -19,23 +19,28 @@ def pack(codes: npt.NDArray[np.uint8], bits: int) -> Bytes:
     if bits == 8:
         return flat.copy()
     per = {2: 4, 3: 8, 4: 2, 6: 4}[bits]
-    lanes = np.zeros((-(-flat.size // per), per), dtype=np.uint8)
+    lanes: Bytes = np.zeros((-(-flat.size // per), per), dtype=np.uint8)
     lanes.reshape(-1)[: flat.size] = flat
     if bits in (2, 4):
         packed = _merge(lanes, [bits * lane for lane in range(per)])[:, None]
     elif bits == 3:
-        low, high = lanes & 3, lanes >> 2
+        low, high = lanes & np.uint8(3), lanes >> np.uint8(2)
         packed = np.stack(
-            [_merge(low[:, :4], [6, 4, 2, 0]), _merge(low[:, 4:], [6, 4, 2, 0]), _merge(high, list(range(7, -1, -1)))], 1
+            [
+                _merge(low[:, :4], [6, 4, 2, 0]),
+                _merge(low[:, 4:], [6, 4, 2, 0]),
+                _merge(high, list(range(7, -1, -1))),
+            ],
+            1,
         )
     else:
-        low, high = lanes & 15, lanes >> 4
+        low, high = lanes & np.uint8(15), lanes >> np.uint8(4)
         packed = np.stack([_merge(low[:, :2], [4, 0]), _merge(low[:, 2:], [4, 0]), _merge(high, [6, 4, 2, 0])], 1)
     return np.ascontiguousarray(packed.reshape(-1))
 
 
 def _merge(lanes: Bytes, shifts: list[int]) -> Bytes:
-    merged = np.zeros(len(lanes), dtype=np.uint8)
+    merged: Bytes = np.zeros(len(lanes), dtype=np.uint8)
     for lane, shift in enumerate(shifts):
         merged |= lanes[:, lane] << np.uint8(shift)
     return merged

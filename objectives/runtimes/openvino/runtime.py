@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
-
 from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.objectives.runtimes.openvino.blueprint import MODEL, OpenVinoBlueprint
 from slimfront.objectives.runtimes.openvino.tracing import trace_parameters, trace_widths
@@ -19,6 +17,7 @@ from slimfront.studies.compressed import Capabilities, CompressedModel, Cut
 from slimfront.studies.encoding import Batch
 from slimfront.studies.errors import MissingError, StudyError
 from slimfront.studies.schema import TargetSpec
+from torch import nn
 
 PRECISIONS = {"BF16": "bf16", "FP16": "f16"}
 

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
-
 from slimfront.studies.compressed import Cut
 from slimfront.studies.models import quiet
+from torch import nn
 
 Port = tuple[str, int]
 
@@ -108,7 +107,11 @@ def _ports(node: Any) -> list[Port]:
 
 
 def trace_widths(
-    graph: Any, module: nn.Module, example: Mapping[str, torch.Tensor], places: Mapping[str, Place], cuts: Mapping[str, Cut]
+    graph: Any,
+    module: nn.Module,
+    example: Mapping[str, torch.Tensor],
+    places: Mapping[str, Place],
+    cuts: Mapping[str, Cut],
 ) -> list[Width] | None:
     """Return every integer constant that depends on a structure's number of units, or None where it is unclear.
 

@@ -27,9 +27,7 @@ def main(folder: Path) -> None:
     for start in range(0, len(order), record["batch"]):
         part = order[start : start + record["batch"]]
         columns = [list(column) for column in zip(*(texts[i] for i in part), strict=True)]
-        batch = tokenizer(
-            *columns, truncation=True, max_length=record["max_tokens"], padding=True, return_tensors="np"
-        )
+        batch = tokenizer(*columns, truncation=True, max_length=record["max_tokens"], padding=True, return_tensors="np")
         found[part] = request.infer({name: batch[name] for name in names})[0].argmax(-1)
     labels = np.array([row["label"] for row in rows])
     different = sum(int(found[i]) != row["prediction"] for i, row in enumerate(rows))
