@@ -1,0 +1,150 @@
+"""Small real models and texts that every test may use."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+ENCODERS = ("bert", "distilbert", "roberta", "modernbert", "mpnet")
+GOOD = "brilliant warm funny clever moving fresh superb lovely".split()
+BAD = "dull cold tedious clumsy boring stale awful ugly".split()
+PLAIN = "the film a story with actor scene and camera this movie plot was is of".split()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SLIMFRONT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        torch.set_num_threads(1)
+        yield
+
+
+def write_reviews(path: Path, rows: int = 400) -> Path:
+    """Write a CSV of made-up reviews whose words tell the label, grouped by film."""
+    rng = random.Random(0)
+    lines = ["text,label,film"]
+    for number in range(rows):
+        good = rng.random() < 0.5
+        words = rng.choices(PLAIN, k=rng.randint(3, 12)) + rng.choices(GOOD if good else BAD, k=2)
+        rng.shuffle(words)
+        lines.append(f"{' '.join(words)},{'fresh' if good else 'rotten'},film {number % 60}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def write_tokenizer(folder: Path) -> Any:
+    """Write a word-level tokenizer over the reviews' words."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *sorted({*GOOD, *BAD, *PLAIN})]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    fast = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
+    )
+    fast.save_pretrained(str(folder))
+    return fast
+
+
+def make_encoder(kind: str, blocks: int = 2, hidden: int = 96, heads: int = 3, neurons: int = 192) -> Any:
+    """Return a small encoder with random weights and a classification head, in evaluation mode."""
+    import transformers as t
+
+    common = {
+        "hidden_size": hidden,
+        "num_hidden_layers": blocks,
+        "num_attention_heads": heads,
+        "intermediate_size": neurons,
+        "vocab_size": 120,
+        "num_labels": 2,
+    }
+    distil = {"dim": hidden, "n_layers": blocks, "n_heads": heads, "hidden_dim": neurons, "vocab_size": 120}
+    special = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3}
+    configs: dict[str, Callable[[], Any]] = {
+        "bert": lambda: t.BertForSequenceClassification(t.BertConfig(**common)),
+        "distilbert": lambda: t.DistilBertForSequenceClassification(t.DistilBertConfig(**distil)),
+        "roberta": lambda: t.RobertaForSequenceClassification(t.RobertaConfig(**common, pad_token_id=0)),
+        "modernbert": lambda: t.ModernBertForSequenceClassification(t.ModernBertConfig(**common, **special)),
+        "mpnet": lambda: t.MPNetForSequenceClassification(t.MPNetConfig(**common)),
+    }
+    torch.manual_seed(0)
+    return configs[kind]().eval()
+
+
+def example_inputs() -> dict[str, torch.Tensor]:
+    """Return a small padded batch."""
+    ids = torch.randint(4, 40, (2, 9), generator=torch.Generator().manual_seed(0))
+    mask = torch.ones(2, 9, dtype=torch.long)
+    mask[1, 6:] = 0
+    return {"input_ids": ids * mask, "attention_mask": mask}
+
+
+@pytest.fixture(scope="session")
+def reviews(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_reviews(tmp_path_factory.mktemp("data") / "reviews.csv")
+
+
+@pytest.fixture(scope="session")
+def encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return a function that writes an encoder and its tokenizer into a folder, once per kind."""
+    root = tmp_path_factory.mktemp("models")
+
+    def write(kind: str) -> Path:
+        folder = root / kind
+        if not folder.exists():
+            model = make_encoder(kind)
+            model.save_pretrained(str(folder))
+            write_tokenizer(folder)
+        return folder
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def study_data(reviews: Path, encoder_folder: Callable[[str], Path]) -> Callable[..., dict[str, Any]]:
+    """Return a function that makes a small study as plain data."""
+
+    def make(kind: str = "bert", **search: Any) -> dict[str, Any]:
+        return {
+            "name": "small",
+            "model": {"path": str(encoder_folder(kind)), "max_tokens": 16},
+            "data": {
+                "path": str(reviews),
+                "text": "text",
+                "label": "label",
+                "group": "film",
+                "splits": {"train": 200, "search": 80, "held_out": 80},
+            },
+            "train": {"method": "fine-tune", "epochs": 2, "learning_rate": 1e-3, "freeze_embeddings": False},
+            "target": {"tokens": 12},
+            "space": {
+                "sparsity": {"granularity": "role", "levels": [0.0, 0.5], "rows": 32},
+                "bits": {"granularity": "role", "levels": [4, 8, 32]},
+                "distillation": {"steps": [0, 2], "temperature": [1.0, 4.0], "weight": [0.5]},
+            },
+            "search": {"trials": 5, "sampler": "random", **search},
+        }
+
+    return make
+
+
+@pytest.fixture
+def study_file(tmp_path: Path, study_data: Callable[..., dict[str, Any]]) -> Callable[..., Path]:
+    """Return a function that writes a small study file (JSON is YAML)."""
+
+    def write(kind: str = "bert", **search: Any) -> Path:
+        path = tmp_path / "study.yaml"
+        path.write_text(json.dumps(study_data(kind, **search), indent=1))
+        return path
+
+    return write

@@ -1,0 +1,59 @@
+"""What every axis must keep."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from slimfront.spaces.axes import AXES
+from slimfront.spaces.draft import Draft
+from slimfront.spaces.structure import walk
+from slimfront.studies.compressed import Capabilities
+from slimfront.studies.schema import BitsSpec, DistillationSpec, SpaceSpec, SparsitySpec
+
+from tests.conftest import example_inputs, make_encoder
+
+CAPABILITIES = Capabilities((2, 3, 4, 6, 8, 16, 32), (128, 64, 32), ("f32", "bf16"))
+FULL = SpaceSpec(
+    sparsity=SparsitySpec(levels=(0.5,)),
+    bits=BitsSpec(levels=(4, 8)),
+    precision=("bf16",),
+    distillation=DistillationSpec(steps=(10,)),
+)
+
+
+@pytest.mark.parametrize("name", AXES.names())
+@pytest.mark.parametrize("granularity", ["layer", "role", "all"])
+def test_axis_contract(name: str, granularity: str) -> None:
+    module, inputs = make_encoder("bert"), example_inputs()
+    anatomy = walk(module, inputs)
+    spec = FULL.model_copy(
+        update={
+            "sparsity": SparsitySpec(levels=(0.5,), granularity=granularity),
+            "bits": BitsSpec(levels=(4, 8), granularity=granularity),
+        }
+    )
+    axis = AXES.get(name, where="space")(spec, anatomy, CAPABILITIES)
+    domains, scores = axis.domains(), {s.name: torch.rand(s.units) for s in anatomy.structures}
+    assert domains and all("/" in parameter for parameter in domains)
+    assert set(axis.dense()) == set(domains)
+
+    untouched = Draft.of(module, anatomy, scores, CAPABILITIES)
+    axis.apply(untouched, axis.dense())
+    assert untouched.kept == {} and untouched.recovery is None and untouched.precision == "f32"
+    assert set(untouched.bits.values()) <= {32}
+    with torch.no_grad():
+        assert torch.equal(untouched.module(**inputs).logits, module(**inputs).logits)
+
+    for values in axis.uniform():
+        assert all(value in domains[parameter].values for parameter, value in values.items())
+        assert axis.canonical(axis.canonical(values)) == axis.canonical(values)
+    changed = Draft.of(module, anatomy, scores, CAPABILITIES)
+    axis.apply(changed, axis.uniform()[-1])
+    seen = (changed.kept, changed.recovery, changed.precision, set(changed.bits.values()))
+    assert seen != (untouched.kept, untouched.recovery, untouched.precision, set(untouched.bits.values()))
+
+
+@pytest.mark.parametrize("name", AXES.names())
+def test_absent_section_leaves_no_choice(name: str) -> None:
+    axis = AXES.get(name, where="space")(SpaceSpec(), walk(make_encoder("bert"), example_inputs()), CAPABILITIES)
+    assert axis.domains() == {}

@@ -1,0 +1,69 @@
+"""What every runtime must keep, on encoders whose modules have different names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from slimfront.objectives.runtimes import RUNTIMES
+from slimfront.objectives.runtimes.artifact import Artifact
+from slimfront.spaces.quantizers import QUANTIZERS
+from slimfront.spaces.space import Space
+from slimfront.spaces.structure import walk
+from slimfront.studies.errors import RecordsError
+from slimfront.studies.schema import BitsSpec, SpaceSpec, SparsitySpec, TargetSpec
+
+from tests.conftest import ENCODERS, example_inputs, make_encoder
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+@pytest.mark.parametrize("name", RUNTIMES.names())
+def test_artifact_computes_what_the_compressed_module_computes(name: str, kind: str, tmp_path: Path) -> None:
+    module, inputs = make_encoder(kind), example_inputs()
+    runtime = RUNTIMES.get(name, where="x")(TargetSpec())
+    capabilities, anatomy = runtime.supports(), walk(module, inputs)
+    spec = SpaceSpec(sparsity=SparsitySpec(levels=(0.5,)), bits=BitsSpec(levels=(2, 3, 4, 6, 8, 16)))
+    space = Space(spec, anatomy, capabilities)
+    blueprint = runtime.prepare(module, inputs, {s.name: s.cut() for s in anatomy.structures})
+    scores = {s.name: torch.arange(s.units).float() for s in anatomy.structures}
+    levels = capabilities.bits
+    mixed = {
+        parameter: levels[number % len(levels)] if parameter.startswith("bits/") else domain.values[number % 2]
+        for number, (parameter, domain) in enumerate(space.domains.items())
+    }
+    batch = {key: value.numpy() for key, value in inputs.items()}
+    sizes = []
+    for number, values in enumerate((space.dense(), mixed)):
+        draft = space.stitch(module, scores, space.canonical(values))
+        compressed = draft.compress(QUANTIZERS.get("affine", where="x")(), capabilities)
+        artifact = blueprint.lower(compressed, tmp_path / str(number))
+        for key, tensor in compressed.tensors.items():
+            value = tensor.float() if isinstance(tensor, torch.Tensor) else tensor.dequantize()
+            draft.module.get_parameter(key).data = value
+        with torch.no_grad():
+            expected = draft.module(**inputs).logits.numpy()
+        assert np.allclose(runtime.load(Artifact.open(tmp_path / str(number))).run(batch), expected, atol=0.02)
+        assert artifact.size() == sum((artifact.folder / file).stat().st_size for file in artifact.files)
+        assert blueprint.cost(compressed) > 0
+        sizes.append(artifact.size())
+        again = blueprint.lower(compressed, tmp_path / f"again-{number}")
+        assert again.files == artifact.files
+    assert sizes[1] < sizes[0]
+
+
+@pytest.mark.parametrize("name", RUNTIMES.names())
+def test_damaged_artifacts_are_refused(name: str, tmp_path: Path) -> None:
+    module, inputs = make_encoder("bert"), example_inputs()
+    runtime = RUNTIMES.get(name, where="x")(TargetSpec())
+    space = Space(SpaceSpec(bits=BitsSpec()), walk(module, inputs), runtime.supports())
+    draft = space.stitch(module, {}, space.dense())
+    compressed = draft.compress(QUANTIZERS.get("affine", where="x")(), runtime.supports())
+    artifact = runtime.prepare(module, inputs, {}).lower(compressed, tmp_path / "a")
+    victim = artifact.folder / sorted(artifact.files)[0]
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 2] ^= 1
+    victim.write_bytes(bytes(data))
+    with pytest.raises(RecordsError, match="not what was measured"):
+        Artifact.open(artifact.folder)

@@ -1,0 +1,210 @@
+"""Whole small searches: what every engine and exporter must keep, on models that nobody prepared."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slimfront.search.engines import ENGINES
+from slimfront.search.export import EXPORTERS
+from slimfront.search.records import Records
+from slimfront.search.run import Run
+from slimfront.studies.errors import NoFeasiblePoint, RecordsError, StudyError
+
+StudyFile = Callable[..., Path]
+
+
+def slimfront(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "slimfront.search.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, **options)
+
+
+def outcomes(folder: Path) -> list[tuple[Any, ...]]:
+    """Return what a seed must repeat: configurations, sizes and accuracies."""
+    return [
+        (t.number, t.state, t.configuration, t.value("size"), t.value("accuracy")) for t in Records(folder).trials()
+    ]
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory: pytest.TempPathFactory, study_data: Callable[..., dict[str, Any]]) -> Path:
+    root = tmp_path_factory.mktemp("search")
+    (root / "study.yaml").write_text(json.dumps(study_data("distilbert", trials=14, sampler="tpe")))
+    done = slimfront("launch", root / "study.yaml", "--run", root / "run")
+    assert done.returncode == 0, done.stderr
+    return root / "run"
+
+
+@pytest.mark.parametrize("engine", ENGINES.names())
+@pytest.mark.parametrize("kind", ["roberta", "modernbert", "mpnet"])
+def test_unprepared_models_go_through(engine: str, kind: str, study_file: StudyFile, tmp_path: Path) -> None:
+    path = study_file(kind, engine=engine)
+    for command in ("validate", "plan"):
+        checked = slimfront(command, path)
+        assert checked.returncode == 0, checked.stderr
+    done = slimfront("launch", path, "--run", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    trials = Records(tmp_path / "run").trials()
+    assert [trial.state for trial in trials] == ["complete"] * 5
+    assert len({trial.configuration for trial in trials}) == 5
+
+
+def test_front_document(finished_run: Path) -> None:
+    shown = slimfront("inspect", finished_run, "--json")
+    document = json.loads(shown.stdout)
+    assert shown.returncode == 0 and "\x1b" not in shown.stdout
+    assert document["schema_version"] == 1 and document["trials"]["complete"] == 14
+    assert 0 < document["hypervolume"] <= 1
+    assert document["objectives"]["size"] == {"unit": "byte", "direction": "minimize"}
+    for point in document["front"]:
+        assert set(point["held_out"]) == {"accuracy"} and set(point["intervals"]) == {"latency", "accuracy"}
+        low, high = point["intervals"]["latency"]
+        assert low <= point["latency"] <= high
+    for one in document["front"]:
+        for other in document["front"]:
+            better = other["size"] <= one["size"] and other["latency"] <= one["latency"]
+            strictly = other["size"] < one["size"] or other["latency"] < one["latency"]
+            assert not (better and strictly and other["accuracy"] >= one["accuracy"])
+    rows = slimfront("inspect", finished_run, "--csv").stdout.splitlines()
+    assert len(rows) == len(document["front"]) + 1 and rows[0].startswith("trial,size,latency,accuracy,held_out/")
+    assert slimfront("inspect", finished_run, "--where", "size <= dense / 1000").returncode == 1
+    assert slimfront("inspect", finished_run, "--where", "sise <= 3MB").returncode == 2
+    assert "\x1b" not in slimfront("inspect", finished_run).stdout
+
+
+def test_only_the_front_keeps_its_artifacts(finished_run: Path) -> None:
+    front = Run.open(finished_run).front()
+    kept = {path.name for path in (finished_run / "artifacts").glob("trial-*")}
+    assert kept == {f"trial-{p.trial:05d}" for p in (*front.points, front.dense)}
+
+
+@pytest.mark.parametrize("name", EXPORTERS.names())
+@pytest.mark.parametrize("which", ["knee", "dominated"])
+def test_export_equals_its_record(name: str, which: str, finished_run: Path, tmp_path: Path) -> None:
+    front = Run.open(finished_run).front()
+    chosen = {point.trial for point in front.points} | {front.dense.trial}
+    point = front.pick("knee")
+    if which == "dominated":
+        point = next(p for p in front.everything if p.trial not in chosen)
+    out = point.export(tmp_path / "out", to=name)
+    exporter = EXPORTERS.get(name, where="x")()
+    found = exporter.verify(out)
+    assert found["bytes"] == point.values["size"] and found["accuracy"] == point.values["accuracy"]
+    files = json.loads((out / "manifest.json").read_text())["files"]
+    assert sum((out / file).stat().st_size for file in files) == point.values["size"]
+    assert "## Use" in (out / "README.md").read_text()
+    rows = (out / "examples.jsonl").read_text().splitlines()
+    first = json.loads(rows[0])
+    first["prediction"] = 1 - first["prediction"]
+    (out / "examples.jsonl").write_text("\n".join([json.dumps(first), *rows[1:]]) + "\n")
+    with pytest.raises(RecordsError, match="predictions"):
+        exporter.verify(out)
+    with pytest.raises(StudyError, match="not empty"):
+        point.export(out, to=name)
+
+
+def test_card_example_runs(finished_run: Path, tmp_path: Path) -> None:
+    out = Run.open(finished_run).front().pick("smallest").export(tmp_path / "out")
+    code = (out / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    ran = subprocess.run([sys.executable, "-c", code], cwd=out, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0 and ran.stdout.strip() in ("fresh", "rotten"), ran.stderr
+
+
+def test_picks(finished_run: Path) -> None:
+    front = Run.open(finished_run).front()
+    assert front.pick("smallest").values["size"] == min(p.values["size"] for p in front.points)
+    assert front.pick("most-accurate").values["accuracy"] == max(p.values["accuracy"] for p in front.points)
+    assert front.pick("knee", where="size <= dense").values["size"] <= front.dense.values["size"]
+    with pytest.raises(StudyError, match="pick"):
+        front.pick("kneee")
+    with pytest.raises(NoFeasiblePoint, match="nearest"):
+        front.pick("knee", where="size <= 1 B")
+
+
+def test_same_command_adds_nothing_and_changes_are_refused(finished_run: Path) -> None:
+    study = finished_run.parent / "study.yaml"
+    before = outcomes(finished_run)
+    assert slimfront("launch", study, "--run", finished_run).returncode == 0
+    assert outcomes(finished_run) == before
+    refused = slimfront("launch", study, "--run", finished_run, "--seed", 7)
+    assert refused.returncode == 2 and "search.seed: 0 → 7" in refused.stderr
+
+
+def test_killed_search_equals_an_undisturbed_one(
+    finished_run: Path, study_data: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "slimfront.search.cli", "launch", str(finished_run.parent / "study.yaml")]
+    run = tmp_path / "run"
+    for least in (3, 9):
+        process = subprocess.Popen([*command, "--run", str(run)], stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and process.poll() is None:
+            with_records = (run / "records.sqlite3").exists()
+            if with_records and len([p for p in (run / "artifacts").glob("trial-*")]) and _complete(run) >= least:
+                break
+            time.sleep(0.05)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+    done_before = _complete(run)
+    assert 3 <= done_before < 14
+    assert subprocess.run([*command, "--run", str(run)], capture_output=True, check=False).returncode == 0
+    assert outcomes(run) == outcomes(finished_run)
+
+
+def _complete(run: Path) -> int:
+    try:
+        return sum(trial.state == "complete" for trial in Records(run).trials())
+    except Exception:
+        return 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_stop_cleanly(number: int, code: int, study_file: StudyFile, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "slimfront.search.cli", "launch", str(study_file(trials=200)), "--run"]
+    process = subprocess.Popen([*command, str(tmp_path / "run")], stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while _complete(tmp_path / "run") < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(number)
+    _out, errors = process.communicate(timeout=20)
+    assert process.returncode == code, errors
+    assert "the same command continues" in errors and "Traceback" not in errors
+
+
+def test_second_coordinator_is_refused(study_file: StudyFile, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "slimfront.search.cli", "launch", str(study_file(trials=200)), "--run"]
+    process = subprocess.Popen([*command, str(tmp_path / "run")], stderr=subprocess.DEVNULL)
+    while _complete(tmp_path / "run") < 1 and process.poll() is None:
+        time.sleep(0.1)
+    second = slimfront("launch", study_file(trials=200), "--run", tmp_path / "run")
+    process.kill()
+    assert second.returncode == 4 and "another process" in second.stderr
+
+
+def test_small_space_is_exhausted_without_repeats(study_data: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    data = study_data(trials=50)
+    data["space"] = {"bits": {"granularity": "all", "levels": [2, 4, 8, 32]}}
+    (tmp_path / "study.yaml").write_text(json.dumps(data))
+    done = slimfront("launch", tmp_path / "study.yaml", "--run", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    fresh = [t for t in Records(tmp_path / "run").trials() if t.cached_from is None]
+    assert sorted(t.configuration["bits/all"] for t in fresh) == [2, 4, 8, 32]
+
+
+def test_dashboard_opens_the_records(finished_run: Path) -> None:
+    import optuna
+
+    storage = f"sqlite:///{finished_run / 'records.sqlite3'}"
+    study = optuna.load_study(study_name="small", storage=storage)
+    assert study.metric_names == ["size", "latency", "accuracy"]
+    from optuna_dashboard import wsgi
+
+    assert callable(wsgi(storage))
