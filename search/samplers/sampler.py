@@ -68,6 +68,7 @@ class OptunaSampler(Sampler):
         seed: int,
     ) -> dict[str, Value]:
         """See :meth:`Sampler.suggest`."""
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
         sampler = self.make(seed)
         distributions = to_optuna(domains)
         with warnings.catch_warnings():

@@ -73,10 +73,7 @@ def trace_parameters(module: nn.Module, example: Mapping[str, torch.Tensor]) -> 
     A twin of the module gets random parameters, so that every constant of its graph tells which parameter it is.
     """
     twin = copy.deepcopy(module)
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in twin.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.02)
+    _randomize(twin)
     graph = convert(twin, example)
     known: dict[bytes, tuple[str, bool]] = {}
     for name, parameter in twin.named_parameters():
@@ -92,6 +89,14 @@ def trace_parameters(module: nn.Module, example: Mapping[str, torch.Tensor]) -> 
             before = places[found[0]].ports if found[0] in places else ()
             places[found[0]] = Place(before + tuple(_ports(node)), found[1], data.shape)
     return graph, places
+
+
+def _randomize(module: nn.Module) -> None:
+    """Give a module random parameters: none equals another, and none is a 0 or 1 that conversion would drop."""
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.02)
 
 
 def constants(graph: Any) -> Iterator[Any]:
@@ -121,6 +126,7 @@ def trace_widths(
     twin = copy.deepcopy(module)
     for cut in cuts.values():
         cut.remove_last(twin)
+    _randomize(twin)
     smaller = convert(twin, example)
     before, after = graph.get_ordered_ops(), smaller.get_ordered_ops()
     if [node.get_type_name() for node in before] != [node.get_type_name() for node in after]:
