@@ -12,9 +12,9 @@ import pytest
 import torch
 
 ENCODERS = ("bert", "distilbert", "roberta", "modernbert", "mpnet")
-GOOD = "brilliant warm funny clever moving fresh superb lovely".split()
-BAD = "dull cold tedious clumsy boring stale awful ugly".split()
-PLAIN = "the film a story with actor scene and camera this movie plot was is of".split()
+GOOD = ["brilliant", "warm", "funny", "clever", "moving", "fresh", "superb", "lovely"]
+BAD = ["dull", "cold", "tedious", "clumsy", "boring", "stale", "awful", "ugly"]
+PLAIN = ["the", "film", "a", "story", "with", "actor", "scene", "and", "camera", "this", "movie", "plot", "was", "is", "of"]
 
 
 @pytest.fixture(scope="session", autouse=True)

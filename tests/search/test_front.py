@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from slimfront.objectives.measurement import Measurement
+from slimfront.search.front import Front, Point, non_dominated
+from slimfront.spaces.configuration import Configuration
+
+OBJECTIVES = {
+    "size": {"unit": "byte", "direction": "minimize"},
+    "accuracy": {"unit": "fraction", "direction": "maximize"},
+}
+
+
+def point(trial: int, size: float, accuracy: float, feasible: bool = True) -> Point:
+    return Point(trial, {"size": size, "accuracy": accuracy}, {}, Configuration({}), feasible=feasible)
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6), st.integers(0, 6)), min_size=1, max_size=30))
+def test_non_dominated_is_the_definition(rows: list[tuple[int, int, int]]) -> None:
+    values = np.array(rows, dtype=float)
+
+    def beats(a: np.ndarray, b: np.ndarray) -> bool:
+        return bool((a <= b).all() and (a < b).any())
+
+    kept = non_dominated(values)
+    assert not any(beats(values[j], values[i]) for i in kept for j in range(len(rows)))
+    for i in set(range(len(rows))) - set(kept):
+        assert any(beats(values[j], values[i]) or (values[j] == values[i]).all() for j in kept)
+
+
+def test_front_and_hypervolume_by_hand() -> None:
+    dense = point(0, 100, 0.8)
+    front = Front.of(OBJECTIVES, dense, [dense, point(1, 50, 0.8), point(2, 25, 0.4), point(3, 10, 0.79, False)])
+    assert [p.trial for p in front.points] == [2, 1]
+    # In the box of relative size and relative loss: (0.5, 0) and (0.25, 0.5) against (1, 1).
+    assert front.hypervolume() == pytest.approx(0.5 * 1 + 0.25 * 0.5)
+
+
+def test_numbers_must_be_finite() -> None:
+    with pytest.raises(ValueError, match="finite"):
+        point(0, float("inf"), 0.5)
+    with pytest.raises(ValueError, match="finite"):
+        Measurement(float("nan"), "ms")
+    with pytest.raises(ValueError, match="ascend"):
+        Measurement(1.0, "ms", (2.0, 1.0))
