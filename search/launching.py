@@ -20,6 +20,7 @@ from slimfront.studies.errors import StudyError, nearest
 from slimfront.studies.limits import Limit, parse_limit
 from slimfront.studies.reader import parse_study, read_study
 from slimfront.studies.schema import Study, seconds
+from slimfront.studies.threads import torch_threads
 
 Json = dict[str, Any]
 
@@ -64,7 +65,8 @@ def launch(
     folder = _folder(Path(run) if run is not None else Path("runs") / loaded.name, new)
     started = time.monotonic()
     # The evaluator's model is not kept in this process: workers load their own from the caches it filled.
-    space = Evaluator.prepare(loaded, listener.stage).space
+    with torch_threads(1):
+        space = Evaluator.prepare(loaded, listener.stage).space
     opened = Run.begin(folder, loaded)
     with only_coordinator(folder):
         records = Records(folder, create=True)

@@ -21,6 +21,7 @@ from slimfront.studies.errors import MissingError, SlimfrontError
 from slimfront.studies.reader import read_study
 from slimfront.studies.schema import Study, TargetSpec
 from slimfront.studies.subject import Subject, load_subject
+from slimfront.studies.threads import torch_threads
 
 LIBRARIES = (
     *("torch", "transformers", "datasets", "scikit-learn", "safetensors", "optuna", "ray", "openvino"),
@@ -41,8 +42,9 @@ def check(path: Path) -> tuple[Study, Subject, Space]:
         CRITERIA.get(study.space.sparsity.criterion, where="space.sparsity.criterion")
     if study.space.bits:
         QUANTIZERS.get(study.space.bits.quantizer, where="space.bits.quantizer")
-    subject = load_subject(study, train_dense=False)
-    _runtime, space = lay_space(study, subject)
+    with torch_threads(1):
+        subject = load_subject(study, train_dense=False)
+        _runtime, space = lay_space(study, subject)
     return study, subject, space
 
 

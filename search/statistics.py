@@ -17,6 +17,7 @@ from slimfront.studies.dense import tensors
 from slimfront.studies.encoding import Encoded
 from slimfront.studies.schema import SparsitySpec
 from slimfront.studies.subject import Subject
+from slimfront.studies.threads import fitting, torch_threads
 from torch import nn
 
 Progress = Callable[[str, float], None]
@@ -45,7 +46,8 @@ def importance(subject: Subject, anatomy: Anatomy, spec: SparsitySpec | None, pr
 
     def build(folder: Path) -> None:
         batches = _labelled(subject.train, rows, progress)
-        save_file(criterion.scores(subject.module, anatomy.structures, batches), folder / FILE)
+        with torch_threads(fitting(subject.module)):
+            save_file(criterion.scores(subject.module, anatomy.structures, batches), folder / FILE)
 
     scores: dict[str, torch.Tensor] = load_file(cached("importance", key, build) / FILE)
     return scores
@@ -64,7 +66,8 @@ def teacher_logits(subject: Subject, progress: Progress) -> torch.Tensor:
     key = {"weights": subject.weights, "data": subject.train.fingerprint(), "torch": torch.__version__}
 
     def build(folder: Path) -> None:
-        save_file({"logits": _logits(subject.module, subject.train, progress)}, folder / FILE)
+        with torch_threads(fitting(subject.module)):
+            save_file({"logits": _logits(subject.module, subject.train, progress)}, folder / FILE)
 
     logits: torch.Tensor = load_file(cached("teacher", key, build) / FILE)["logits"]
     return logits

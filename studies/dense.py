@@ -13,6 +13,7 @@ from slimfront.studies.encoding import Encoded
 from slimfront.studies.errors import StudyError
 from slimfront.studies.models import weights_sha256
 from slimfront.studies.schema import FineTuning, LogisticRegressionHead, NoTraining, Study
+from slimfront.studies.threads import fitting, torch_threads
 from torch import nn
 from torch.nn import functional
 
@@ -55,10 +56,11 @@ def dense_model(study: Study, base: nn.Module, train: Encoded, progress: Progres
     }
 
     def build(folder: Path) -> None:
-        if isinstance(spec, FineTuning):
-            _fine_tune(base, train, spec, progress)
-        else:
-            _fit_head(base, train, spec, progress)
+        with torch_threads(fitting(base)):
+            if isinstance(spec, FineTuning):
+                _fine_tune(base, train, spec, progress)
+            else:
+                _fit_head(base, train, spec, progress)
         save_file(
             {name: value.detach().contiguous() for name, value in base.named_parameters()},
             folder / "dense.safetensors",

@@ -14,7 +14,7 @@ import torch
 ENCODERS = ("bert", "distilbert", "roberta", "modernbert", "mpnet")
 GOOD = ["brilliant", "warm", "funny", "clever", "moving", "fresh", "superb", "lovely"]
 BAD = ["dull", "cold", "tedious", "clumsy", "boring", "stale", "awful", "ugly"]
-PLAIN = ["the", "film", "a", "story", "with", "actor", "scene", "and", "camera", "this", "movie", "plot", "was", "is", "of"]
+PLAIN = ["the", "film", "a", "story", "with", "actor", "scene", "and", "camera", "this", "movie", "plot"]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -31,7 +31,7 @@ def write_reviews(path: Path, rows: int = 400) -> Path:
     lines = ["text,label,film"]
     for number in range(rows):
         good = rng.random() < 0.5
-        words = rng.choices(PLAIN, k=rng.randint(3, 12)) + rng.choices(GOOD if good else BAD, k=2)
+        words = rng.choices(PLAIN, k=rng.randint(7, 12)) + rng.choices(GOOD if good else BAD, k=2)
         rng.shuffle(words)
         lines.append(f"{' '.join(words)},{'fresh' if good else 'rotten'},film {number % 60}")
     path.write_text("\n".join(lines) + "\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import optuna
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from slimfront.spaces.domain import Domain, check_values, to_optuna, to_ray
 from slimfront.studies.errors import StudyError
@@ -17,6 +17,7 @@ domains = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(domains)
 def test_optuna_and_ray_offer_the_same_values(space: dict[str, Domain]) -> None:
     distributions, param_space = to_optuna(space), to_ray(space)

@@ -12,8 +12,8 @@ from slimfront.studies.schema import DataSpec, Splits
 from tests.conftest import write_reviews
 
 
-def spec(path: Path, **changes: Any) -> DataSpec:
-    values = {"path": str(path), "text": "text", "label": "label", "group": "film"} | changes
+def spec(file: Path, **changes: Any) -> DataSpec:
+    values = {"path": str(file), "text": "text", "label": "label", "group": "film"} | changes
     values.setdefault("splits", Splits(train=200, search=80, held_out=80))
     return DataSpec(**values)
 

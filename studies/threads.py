@@ -1,0 +1,35 @@
+"""How many threads torch computes with: small operations on several threads suffer badly from a busy neighbour."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+LARGE = 5_000_000
+
+
+@contextlib.contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Compute with ``count`` threads inside the context, then with as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def fitting(module: nn.Module) -> int:
+    """Return one thread for a small module, all cores of this process for a large one.
+
+    A worker process is told by ``OMP_NUM_THREADS=1`` to stay with one.
+    """
+    if os.environ.get("OMP_NUM_THREADS") == "1":
+        return 1
+    large = sum(parameter.numel() for parameter in module.parameters()) > LARGE
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return cores if large else 1
