@@ -23,7 +23,7 @@ from slimfront.spaces.space import Space
 from slimfront.spaces.structure import walk
 from slimfront.studies.encoding import Encoded
 from slimfront.studies.schema import BitsSpec, DistillationSpec, Study
-from slimfront.studies.subject import Subject, load_subject
+from slimfront.studies.subject import Subject, load_subject, trained
 
 Progress = Callable[[str, float], None]
 Json = dict[str, Any]
@@ -81,8 +81,10 @@ class Evaluator:
         Raises:
             StudyError: the study cannot be evaluated.
         """
-        subject = load_subject(study, progress)
+        subject = load_subject(study)
+        # Laid before anything is trained: a space that is wrong should not cost the user that time.
         runtime, space = lay_space(study, subject)
+        subject = trained(subject, study, progress)
         bits = study.space.bits or BitsSpec()
         quantizer = QUANTIZERS.get(bits.quantizer, where="space.bits.quantizer")()
         scores = importance(subject, space.anatomy, study.space.sparsity, progress)

@@ -43,7 +43,7 @@ def check(path: Path) -> tuple[Study, Subject, Space]:
     if study.space.bits:
         QUANTIZERS.get(study.space.bits.quantizer, where="space.bits.quantizer")
     with torch_threads(1):
-        subject = load_subject(study, train_dense=False)
+        subject = load_subject(study)
         _runtime, space = lay_space(study, subject)
     return study, subject, space
 

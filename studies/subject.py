@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -62,13 +62,11 @@ def as_tensors(batch: Batch) -> dict[str, torch.Tensor]:
     return {name: torch.from_numpy(values) for name, values in batch.items()}
 
 
-def load_subject(study: Study, progress: Progress = lambda _text, _share: None, train_dense: bool = True) -> Subject:
-    """Load model and data; train the dense model where the study says so and no cache has it.
+def load_subject(study: Study) -> Subject:
+    """Load model and data; a model that the study trains is still untrained, which is enough to see its layers.
 
     Args:
         study: What to load.
-        progress: Called with a text and the finished share.
-        train_dense: False leaves the model untrained, which is enough to see what it is made of.
 
     Raises:
         StudyError: the model or the data are not as the study says.
@@ -83,8 +81,19 @@ def load_subject(study: Study, progress: Progress = lambda _text, _share: None, 
     )
     _check_vocabulary(base, train)
     require_training(study, missing)
-    module = dense_model(study, base, train, progress) if train_dense else base
-    return Subject(module, tokenizer, texts, train, search, held_out, weights_sha256(module))
+    return Subject(base, tokenizer, texts, train, search, held_out, weights_sha256(base))
+
+
+def trained(subject: Subject, study: Study, progress: Progress) -> Subject:
+    """Return the subject with its dense model trained as the study says, from the cache where it has it.
+
+    Args:
+        subject: As it was loaded.
+        study: Says how the model is trained.
+        progress: Called with a text and the finished share.
+    """
+    module = dense_model(study, subject.module, subject.train, progress)
+    return replace(subject, module=module, weights=weights_sha256(module))
 
 
 def model_inputs(module: nn.Module) -> tuple[str, ...]:

@@ -74,21 +74,25 @@ class OptunaSampler(Sampler):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study = optuna.create_study(directions=[DIRECTIONS[d] for d in directions], sampler=sampler)
-            for seen in history:
+            for position, seen in enumerate(history):
                 study.add_trial(
                     optuna.trial.create_trial(
                         values=list(seen.objectives),
                         params=dict(seen.values),
                         distributions=distributions,
                         constraints=dict(seen.violations) or None,
+                        system_attrs=self._generation(sampler, position),
                     )
                 )
-            if isinstance(sampler, optuna.samplers.BaseGASampler):
-                # Generations are numbered in the order of the history; the sampler stores what it numbers.
-                for earlier in study.get_trials(deepcopy=False):
-                    sampler.get_trial_generation(study, earlier)
             trial = study.ask(distributions)
         return {name: trial.params[name] for name in domains}
+
+    @staticmethod
+    def _generation(sampler: optuna.samplers.BaseSampler, position: int) -> dict[str, int]:
+        """Number the generations in the order of the history: Optuna numbers a trial only while it asks for it."""
+        if not isinstance(sampler, optuna.samplers.BaseGASampler) or not sampler.population_size:
+            return {}
+        return {sampler._get_generation_key(): position // sampler.population_size}
 
 
 SAMPLERS: Registry[Sampler] = Registry("sampler", "slimfront.search.samplers")
