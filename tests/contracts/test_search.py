@@ -62,7 +62,10 @@ def test_front_document(finished_run: Path) -> None:
     document = json.loads(shown.stdout)
     assert shown.returncode == 0 and "\x1b" not in shown.stdout
     assert document["schema_version"] == 1 and document["trials"]["complete"] == 14
-    assert 0 < document["hypervolume"] <= 1
+    # So small a model is not surely faster when compressed: there is a volume where a point beats the dense model.
+    dense = document["dense"]
+    wins = [p for p in document["front"] if all(p[name] < dense[name] for name in ("size", "latency"))]
+    assert 0 <= document["hypervolume"] <= 1 and (document["hypervolume"] > 0) == bool(wins)
     assert document["objectives"]["size"] == {"unit": "byte", "direction": "minimize"}
     for point in document["front"]:
         assert set(point["held_out"]) == {"accuracy"} and set(point["intervals"]) == {"latency", "accuracy"}
