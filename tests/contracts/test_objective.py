@@ -1,0 +1,106 @@
+"""What every objective must keep."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from slimfront.objectives.objective import OBJECTIVES, Context
+from slimfront.objectives.runtimes import RUNTIMES
+from slimfront.objectives.runtimes.artifact import Artifact
+from slimfront.spaces.quantizers import QUANTIZERS
+from slimfront.spaces.space import Space
+from slimfront.spaces.structure import walk
+from slimfront.studies.encoding import Encoded
+from slimfront.studies.schema import BitsSpec, SpaceSpec, TargetSpec
+
+from tests.conftest import example_inputs, make_encoder
+
+
+def examples(rows: int = 24) -> Encoded:
+    """Return random sentences labelled by the dense model, the last quarter wrongly."""
+    generator = torch.Generator().manual_seed(1)
+    ids = torch.randint(4, 100, (rows, 9), generator=generator)
+    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    with torch.no_grad():
+        labels = make_encoder("bert")(**inputs).logits.argmax(1).numpy()
+    labels[-rows // 4 :] = 1 - labels[-rows // 4 :]
+    table = tuple({"input_ids": row, "attention_mask": [1] * 9} for row in ids.tolist())
+    return Encoded(table, labels, {"input_ids": 0, "attention_mask": 0})
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Artifact, Context]]:
+    """Return the dense and an 8-bit artifact, each with its context."""
+    root = tmp_path_factory.mktemp("objective")
+    module, inputs = make_encoder("bert"), example_inputs()
+    runtime = RUNTIMES.get("openvino", where="x")(TargetSpec())
+    space = Space(SpaceSpec(bits=BitsSpec(levels=(8,), granularity="all")), walk(module, inputs), runtime.supports())
+    blueprint = runtime.prepare(module, inputs, {})
+    request = {name: value.numpy() for name, value in inputs.items()}
+    found: dict[str, tuple[Artifact, Context]] = {}
+    for name, configuration in zip(("dense", "small"), space.uniform(), strict=True):
+        draft = space.stitch(module, {}, configuration)
+        compressed = draft.compress(QUANTIZERS.get("affine", where="x")(), runtime.supports())
+        artifact = blueprint.lower(compressed, root / name)
+        first = found.get("dense")
+        found[name] = (
+            artifact,
+            Context(
+                runtime=runtime,
+                session=runtime.load(artifact),
+                examples=examples(),
+                batch=1,
+                request=request,
+                dense_session=first[1].session if first else None,
+                dense={"size": first[0].size(), "latency": 2.0, "accuracy": 0.75} if first else {},
+                cost=blueprint.cost(compressed),
+                lock=root / "lock",
+            ),
+        )
+    return found
+
+
+@pytest.mark.parametrize("name", OBJECTIVES.names())
+def test_objective_contract(name: str, measured: dict[str, tuple[Artifact, Context]]) -> None:
+    objective = OBJECTIVES.get(name, where="x")()
+    assert objective.unit in ("byte", "ms", "fraction") and objective.direction in ("minimize", "maximize")
+    assert objective.description
+    for artifact, context in measured.values():
+        found = objective.measure(artifact, context)
+        assert found.unit == objective.unit and found.value > 0
+        if found.interval is not None:
+            assert found.interval[0] <= found.value <= found.interval[1]
+        # Whatever steers a sampler must repeat exactly, or a seed would not.
+        assert objective.measure(artifact, context).to_json()["steer"] == found.to_json()["steer"]
+
+
+def test_accuracy_is_that_of_the_artifact_itself(measured: dict[str, tuple[Artifact, Context]]) -> None:
+    artifact, context = measured["dense"]
+    found = OBJECTIVES.get("accuracy", where="x")().measure(artifact, context)
+    assert found.value == 0.75
+    assert found.interval == pytest.approx((0.5329, 0.9023), abs=1e-3)  # Clopper and Pearson for 18 of 24
+
+
+def test_size_is_what_lies_on_the_disk(measured: dict[str, tuple[Artifact, Context]]) -> None:
+    sizes = {}
+    for name, (artifact, context) in measured.items():
+        sizes[name] = OBJECTIVES.get("size", where="x")().measure(artifact, context).value
+        assert sizes[name] == sum(p.stat().st_size for p in artifact.folder.iterdir() if p.suffix in (".xml", ".bin"))
+    assert sizes["small"] < sizes["dense"]
+
+
+def test_latency_is_a_ratio_in_interleaved_runs(measured: dict[str, tuple[Artifact, Context]]) -> None:
+    """The dense model against itself must be 1: its value is then the dense milliseconds."""
+    artifact, context = measured["dense"]
+    twin = Context(
+        **{
+            **{name: getattr(context, name) for name in ("runtime", "session", "examples", "batch", "request", "cost")},
+            "lock": context.lock,
+            "dense_session": context.session,
+            "dense": {"latency": 2.0},
+        }
+    )
+    found = OBJECTIVES.get("latency", where="x")().measure(artifact, twin)
+    assert found.value == pytest.approx(2.0, rel=0.2)
+    assert np.isfinite(found.interval or ()).all() and found.steer == 1.0

@@ -1,0 +1,143 @@
+"""The coordinator alone: artifacts are made up, decisions and records are real."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slimfront.search.coordinator import Coordinator
+from slimfront.search.records import Records
+from slimfront.search.run import Run
+from slimfront.search.samplers import SAMPLERS, Observation, Sampler
+from slimfront.spaces.domain import Domain, Value
+from slimfront.spaces.space import Space
+from slimfront.spaces.structure import walk
+from slimfront.studies.compressed import Capabilities
+from slimfront.studies.errors import TooManyFailures
+from slimfront.studies.limits import parse_limit
+from slimfront.studies.reader import parse_study
+from slimfront.studies.schema import BitsSpec, SpaceSpec
+
+from tests.conftest import example_inputs, make_encoder
+
+OBJECTIVES = {
+    "size": {"unit": "byte", "direction": "minimize"},
+    "latency": {"unit": "ms", "direction": "minimize"},
+    "accuracy": {"unit": "fraction", "direction": "maximize"},
+}
+UNITS = {name: entry["unit"] for name, entry in OBJECTIVES.items()}
+SPACE = Space(
+    SpaceSpec(bits=BitsSpec(levels=(4, 8, 32), granularity="role")),
+    walk(make_encoder("bert"), example_inputs()),
+    Capabilities((4, 8, 32), (64, 32), ("f32",)),
+)
+Make = Callable[..., Coordinator]
+
+
+class Stubborn(Sampler):
+    """Suggests the dense model again and again."""
+
+    def suggest(
+        self,
+        domains: Mapping[str, Domain],
+        directions: Sequence[str],
+        history: Sequence[Observation],
+        seed: int,
+    ) -> dict[str, Value]:
+        return dict(SPACE.dense())
+
+
+def outcome(configuration: Mapping[str, Value]) -> dict[str, Any]:
+    bits = [int(value) for value in configuration.values()]
+    values = {"size": float(sum(bits)), "latency": sum(bits) / 10, "accuracy": 0.8 - 1 / sum(bits)}
+    measured = {n: {"value": v, "unit": UNITS[n], "interval": None, "steer": v} for n, v in values.items()}
+    return {"measurements": measured, "files": {}}
+
+
+@pytest.fixture
+def make(tmp_path: Path, study_data: Callable[..., dict[str, Any]]) -> Make:
+    def build(sampler: Sampler | None = None, folder: str = "run", **search: Any) -> Coordinator:
+        run = Run.begin(tmp_path / folder, parse_study(study_data("bert", **search)))
+        records = Records(run.folder, create=True)
+        records.begin("study", OBJECTIVES)
+        limits = {"accuracy": parse_limit("accuracy", ">= dense - 0.01", "fraction", "x")}
+        chosen = sampler or SAMPLERS.get("random", where="x")()
+        return Coordinator(run, records, SPACE, chosen, limits, None, lambda _progress: None)
+
+    return build
+
+
+def drive(coordinator: Coordinator, most: int = 1000) -> list[Mapping[str, Value]]:
+    found = []
+    while len(found) < most and (task := coordinator.next_task()) is not None:
+        found.append(task["configuration"])
+        coordinator.finish(task["number"], outcome(task["configuration"]))
+    return found
+
+
+def test_dense_and_uniform_come_first_and_nothing_twice(make: Make) -> None:
+    found = [SPACE.canonical(values) for values in drive(make(trials=20))]
+    assert found[: len(SPACE.uniform())] == SPACE.uniform()
+    assert len(found) == 20 == len(set(found))
+
+
+def test_duplicates_are_answered_and_the_fourth_is_a_neighbour(make: Make, tmp_path: Path) -> None:
+    first = len(SPACE.uniform())
+    drive(make(Stubborn(), trials=first + 2))
+    trials = Records(tmp_path / "run").trials()
+    kinds = [(trial.kind, trial.cached_from) for trial in trials[first:]]
+    answered = [("sampled", 0)] * 3
+    assert kinds == [*answered, ("neighbour", None), *answered, ("neighbour", None)]
+    assert trials[first].measurements == trials[0].measurements
+
+
+def test_a_search_ends_when_every_point_was_visited(make: Make) -> None:
+    found = drive(make(Stubborn(), trials=10_000), most=3000)
+    assert len(set(map(SPACE.canonical, found))) == SPACE.points == len(found)
+
+
+def test_continued_search_equals_an_undisturbed_one(make: Make, tmp_path: Path) -> None:
+    drive(make(SAMPLERS.get("tpe", where="x")(), "whole", trials=16))
+    rng = random.Random(0)
+    while True:
+        coordinator = make(SAMPLERS.get("tpe", where="x")(), "cut", trials=16)
+        left = drive(coordinator, most=rng.randint(1, 4))
+        if not left:
+            break
+        coordinator.next_task()  # taken by a process that dies
+        # A trial is given up after its second start: finish it in the next round.
+        drive(make(SAMPLERS.get("tpe", where="x")(), "cut", trials=16), most=1)
+    lists = [
+        [(t.configuration, t.seed, dict(t.measurements)) for t in Records(tmp_path / f).trials()]
+        for f in ("whole", "cut")
+    ]
+    assert lists[0] == lists[1]
+
+
+def test_constraints_are_relative_to_the_dense_model(make: Make, tmp_path: Path) -> None:
+    drive(make(trials=12))
+    dense, *others = Records(tmp_path / "run").trials()
+    for trial in others:
+        assert trial.feasible == (trial.value("accuracy") >= dense.value("accuracy") - 0.01)
+
+
+def test_too_many_failures_end_the_search(make: Make) -> None:
+    coordinator = make(trials=20, failures=0.1)
+    drive(coordinator, most=1)
+    with pytest.raises(TooManyFailures, match="MemoryError"):
+        for _ in range(20):
+            task = coordinator.next_task()
+            assert task is not None
+            coordinator.finish(task["number"], {"error": "MemoryError", "message": "too large"})
+    assert coordinator.next_task() is None
+
+
+def test_a_failing_dense_model_ends_it_at_once(make: Make) -> None:
+    coordinator = make(trials=20)
+    task = coordinator.next_task()
+    assert task is not None
+    with pytest.raises(TooManyFailures):
+        coordinator.finish(task["number"], {"error": "ValueError", "message": "x"})

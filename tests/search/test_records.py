@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from slimfront.search.records import FILE, Records
+from slimfront.spaces.configuration import Configuration
+from slimfront.spaces.domain import Domain
+from slimfront.studies.errors import RecordsError
+
+DOMAINS = {"bits/all": Domain((32, 8, 4))}
+OBJECTIVES = {
+    "size": {"unit": "byte", "direction": "minimize"},
+    "accuracy": {"unit": "fraction", "direction": "maximize"},
+}
+
+
+def outcome(size: float, accuracy: float) -> dict[str, Any]:
+    entries = {"size": (size, "byte"), "accuracy": (accuracy, "fraction")}
+    measurements = {n: {"value": v, "unit": u, "interval": None, "steer": v} for n, (v, u) in entries.items()}
+    return {"measurements": measurements, "files": {"model.bin": "00"}}
+
+
+def fill(folder: Path) -> Records:
+    records = Records(folder, create=True)
+    records.begin("study", OBJECTIVES)
+    for number, bits in enumerate((32, 8, 4)):
+        records.start(Configuration({"bits/all": bits}), DOMAINS, "uniform", lambda n: 100 + n)
+        if number == 0:
+            records.complete(number, outcome(100, 0.8), {"accuracy": -0.1})
+        elif number == 1:
+            records.fail(number, "MemoryError: too large")
+    return records
+
+
+def test_everything_written_is_read_back_by_another_process(tmp_path: Path) -> None:
+    fill(tmp_path)
+    dense, failed, running = Records(tmp_path).trials()
+    assert (dense.state, dense.value("size"), dense.violations, dense.seed) == (
+        "complete",
+        100,
+        {"accuracy": -0.1},
+        100,
+    )
+    assert failed.state == "failed" and failed.error == "MemoryError: too large"
+    assert (running.state, running.attempts, running.configuration["bits/all"]) == ("running", 1, 4)
+    again = Records(tmp_path).again(2)
+    assert (again.number, again.attempts, again.seed) == (2, 2, 102)
+
+
+def test_records_are_a_plain_optuna_study(tmp_path: Path) -> None:
+    fill(tmp_path)
+    study = optuna.load_study(study_name="study", storage=f"sqlite:///{tmp_path / FILE}")
+    assert study.metric_names == ["size", "accuracy"]
+    assert [trial.number for trial in study.best_trials] == [0]
+    assert study.trials[0].params == {"bits/all": 32} and study.trials[0].values == [100, 0.8]
+
+
+def test_held_out_is_kept_per_trial(tmp_path: Path) -> None:
+    records = fill(tmp_path)
+    records.hold_out(0, {"accuracy": {"value": 0.79}})
+    records.hold_out(2, {"accuracy": {"value": 0.70}})
+    assert Records(tmp_path).held_out() == {0: {"accuracy": {"value": 0.79}}, 2: {"accuracy": {"value": 0.70}}}
+
+
+def damage_header(path: Path) -> None:
+    path.write_bytes(b"this is no database" + path.read_bytes()[19:])
+
+
+def damage_outcome(path: Path) -> None:
+    with sqlite3.connect(path) as connection:
+        connection.execute("update trial_user_attributes set value_json='\"{\"' where key='slimfront:outcome'")
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:5000])
+
+
+@pytest.mark.parametrize("damage", [damage_header, damage_outcome, truncate, Path.unlink])
+def test_damage_is_named(damage: Any, tmp_path: Path) -> None:
+    fill(tmp_path)
+    with sqlite3.connect(tmp_path / FILE) as connection:
+        connection.execute("pragma wal_checkpoint(truncate)")
+    damage(tmp_path / FILE)
+    with pytest.raises(RecordsError) as caught:
+        Records(tmp_path).trials()
+    assert caught.value.where == str(tmp_path / FILE) and caught.value.hint

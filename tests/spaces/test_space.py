@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import json
+import random
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from slimfront.spaces.configuration import Configuration
+from slimfront.spaces.space import Space
+from slimfront.spaces.structure import walk
+from slimfront.studies.compressed import Capabilities
+from slimfront.studies.errors import StudyError
+from slimfront.studies.schema import BitsSpec, DistillationSpec, SpaceSpec, SparsitySpec
+
+from tests.conftest import example_inputs, make_encoder
+
+MODULE, INPUTS = make_encoder("bert", blocks=3), example_inputs()
+ANATOMY = walk(MODULE, INPUTS)
+CAPABILITIES = Capabilities((2, 3, 4, 6, 8, 16, 32), (128, 64, 32), ("f32", "bf16"))
+SPACE = Space(
+    SpaceSpec(
+        sparsity=SparsitySpec(levels=(0.33, 0.67), granularity="layer"),
+        bits=BitsSpec(levels=(2, 4, 8), granularity="layer"),
+        precision=("f32", "bf16"),
+        distillation=DistillationSpec(steps=(0, 10), temperature=(1.0, 2.0), weight=(0.5, 1.0)),
+    ),
+    ANATOMY,
+    CAPABILITIES,
+)
+
+
+def sample(seed: int) -> Configuration:
+    rng = random.Random(seed)
+    return SPACE.canonical({name: rng.choice(domain.values) for name, domain in SPACE.domains.items()})
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10**6))
+def test_canonical_is_idempotent_and_json_keeps_it(seed: int) -> None:
+    configuration = sample(seed)
+    assert SPACE.canonical(configuration) == configuration
+    again = Configuration(json.loads(configuration.to_json()))
+    assert again == configuration and hash(again) == hash(configuration) and again.sha256 == configuration.sha256
+    for other in list(SPACE.neighbours(configuration))[:5]:
+        assert other != configuration and all(other[n] in d.values for n, d in SPACE.domains.items())
+
+
+def test_distillation_without_steps_is_one_configuration() -> None:
+    values = dict(SPACE.dense())
+    twins = {
+        SPACE.canonical({**values, "distillation/temperature": t, "distillation/weight": w})
+        for t in SPACE.domains["distillation/temperature"].values
+        for w in SPACE.domains["distillation/weight"].values
+    }
+    assert len(twins) == 1
+
+
+def test_uniform_begins_dense_and_never_repeats() -> None:
+    uniform = SPACE.uniform()
+    assert uniform[0] == SPACE.dense() and len(set(uniform)) == len(uniform) >= 8
+    for configuration in uniform:
+        for role in ("bits/", "sparsity/"):
+            # Widths are whole heads and neurons, so a level is the same wherever it can be.
+            assert len({v for name, v in configuration.items() if name.startswith(role)}) == 1
+
+
+def test_stitched_model_is_smaller_and_the_dense_one_untouched() -> None:
+    before = {name: value.clone() for name, value in MODULE.named_parameters()}
+    scores = {s.name: torch.arange(s.units).float() for s in ANATOMY.structures}
+    draft = SPACE.stitch(MODULE, scores, SPACE.uniform()[-1])
+    count = [sum(p.numel() for p in module.parameters()) for module in (draft.module, MODULE)]
+    assert count[0] < count[1]
+    with torch.no_grad():
+        assert torch.isfinite(draft.module(**INPUTS).logits).all()
+    assert all(torch.equal(value, before[name]) for name, value in MODULE.named_parameters())
+    for structure in ANATOMY.structures:
+        kept = draft.kept[structure.name]
+        # The units with the highest scores stay.
+        assert list(kept) == list(range(structure.units - len(kept), structure.units))
+
+
+def test_empty_space_is_refused() -> None:
+    with pytest.raises(StudyError, match="space is empty"):
+        Space(SpaceSpec(bits=BitsSpec(levels=(32,))), ANATOMY, CAPABILITIES)

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from slimfront.studies.dense import last_linear
+from slimfront.studies.encoding import Encoded
+from slimfront.studies.errors import StudyError
+from slimfront.studies.reader import parse_study
+from slimfront.studies.schema import Study
+from slimfront.studies.subject import Subject, load_subject, trained
+
+Make = Callable[..., dict[str, Any]]
+
+
+def study_of(study_data: Make, **train: Any) -> Study:
+    return parse_study({**study_data("bert"), "train": train})
+
+
+def logits(subject: Subject, encoded: Encoded) -> torch.Tensor:
+    batch = {name: torch.from_numpy(values) for name, values in encoded.batch(range(len(encoded))).items()}
+    with torch.no_grad():
+        found: torch.Tensor = subject.module(**batch).logits
+    return found
+
+
+def silent(_text: str, _share: float) -> None:
+    pass
+
+
+def test_fine_tuning_learns_and_is_done_once(study_data: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SLIMFRONT_CACHE", str(tmp_path))
+    study = study_of(study_data, method="fine-tune", epochs=2, learning_rate=1e-3, freeze_embeddings=False)
+    told: list[float] = []
+    first = trained(load_subject(study), study, lambda _text, share: told.append(share))
+    assert told[-1] == 1.0 and sorted(told) == told
+    right = logits(first, first.search).argmax(1).numpy() == first.search.labels
+    assert right.mean() > 0.9
+    told.clear()
+    second = trained(load_subject(study), study, lambda _text, share: told.append(share))
+    assert told == [] and second.weights == first.weights != load_subject(study).weights
+
+
+def test_logistic_regression_is_the_head(study_data: Make) -> None:
+    """The head's softmax must be what scikit-learn's model says of the frozen features."""
+    from sklearn.linear_model import LogisticRegression
+
+    study = study_of(study_data, method="logistic-regression", C=2.0)
+    subject = trained(load_subject(study), study, silent)
+    before = load_subject(study)
+    taken: list[torch.Tensor] = []
+    last_linear(before.module).register_forward_pre_hook(lambda _module, args: taken.append(args[0]))
+    logits(before, before.train)
+    logits(before, before.search)
+    model = LogisticRegression(C=2.0, max_iter=1000).fit(taken[0].numpy(), before.train.labels)
+    expected = model.predict_proba(taken[1].numpy())
+    assert np.allclose(logits(subject, subject.search).softmax(1).numpy(), expected, atol=0.02)
+    changed = {n for n, p in subject.module.named_parameters() if not torch.equal(p, before.module.get_parameter(n))}
+    assert changed == {"classifier.weight", "classifier.bias"}
+
+
+def test_a_checkpoint_without_head_must_be_trained(study_data: Make, tmp_path: Path) -> None:
+    from tests.conftest import make_encoder, write_tokenizer
+
+    make_encoder("bert").bert.save_pretrained(str(tmp_path))
+    write_tokenizer(tmp_path)
+    data = study_data("bert")
+    data["model"]["path"] = str(tmp_path)
+    data["train"] = {"method": "none"}
+    with pytest.raises(StudyError, match="no trained head") as caught:
+        load_subject(parse_study(data))
+    assert caught.value.where == "train.method"
+    data["train"] = {"method": "fine-tune"}
+    load_subject(parse_study(data))
