@@ -29,9 +29,10 @@ OBJECTIVES = {
     "accuracy": {"unit": "fraction", "direction": "maximize"},
 }
 UNITS = {name: entry["unit"] for name, entry in OBJECTIVES.items()}
+ANATOMY = walk(make_encoder("bert"), example_inputs())
 SPACE = Space(
-    SpaceSpec(bits=BitsSpec(levels=(4, 8, 32), granularity="role")),
-    walk(make_encoder("bert"), example_inputs()),
+    SpaceSpec(bits=BitsSpec(levels=(8, 32), granularity="role")),
+    ANATOMY,
     Capabilities((4, 8, 32), (64, 32), ("f32",)),
 )
 Make = Callable[..., Coordinator]
@@ -59,13 +60,13 @@ def outcome(configuration: Mapping[str, Value]) -> dict[str, Any]:
 
 @pytest.fixture
 def make(tmp_path: Path, study_data: Callable[..., dict[str, Any]]) -> Make:
-    def build(sampler: Sampler | None = None, folder: str = "run", **search: Any) -> Coordinator:
+    def build(sampler: Sampler | None = None, folder: str = "run", space: Space = SPACE, **search: Any) -> Coordinator:
         run = Run.begin(tmp_path / folder, parse_study(study_data("bert", **search)))
         records = Records(run.folder, create=True)
         records.begin("study", OBJECTIVES)
         limits = {"accuracy": parse_limit("accuracy", ">= dense - 0.01", "fraction", "x")}
         chosen = sampler or SAMPLERS.get("random", where="x")()
-        return Coordinator(run, records, SPACE, chosen, limits, None, lambda _progress: None)
+        return Coordinator(run, records, space, chosen, limits, None, lambda _progress: None)
 
     return build
 
@@ -95,8 +96,10 @@ def test_duplicates_are_answered_and_the_fourth_is_a_neighbour(make: Make, tmp_p
 
 
 def test_a_search_ends_when_every_point_was_visited(make: Make) -> None:
-    found = drive(make(Stubborn(), trials=10_000), most=3000)
-    assert len(set(map(SPACE.canonical, found))) == SPACE.points == len(found)
+    spec = SpaceSpec(bits=BitsSpec(levels=(4, 8), granularity="all"), precision=("bf16",))
+    space = Space(spec, ANATOMY, Capabilities((4, 8, 32), (64, 32), ("f32", "bf16")))
+    found = drive(make(SAMPLERS.get("random", where="x")(), space=space, trials=10_000))
+    assert len(set(map(space.canonical, found))) == space.points == len(found) == 6
 
 
 def test_continued_search_equals_an_undisturbed_one(make: Make, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def silent(_text: str, _share: float) -> None:
 
 def test_fine_tuning_learns_and_is_done_once(study_data: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SLIMFRONT_CACHE", str(tmp_path))
-    study = study_of(study_data, method="fine-tune", epochs=2, learning_rate=1e-3, freeze_embeddings=False)
+    study = study_of(study_data, method="fine-tune", epochs=12, learning_rate=2e-3, freeze_embeddings=False)
     told: list[float] = []
     first = trained(load_subject(study), study, lambda _text, share: told.append(share))
     assert told[-1] == 1.0 and sorted(told) == told
