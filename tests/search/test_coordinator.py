@@ -52,7 +52,7 @@ class Stubborn(Sampler):
 
 
 def outcome(configuration: Mapping[str, Value]) -> dict[str, Any]:
-    bits = [int(value) for value in configuration.values()]
+    bits = [value for value in configuration.values() if isinstance(value, int)]
     values = {"size": float(sum(bits)), "latency": sum(bits) / 10, "accuracy": 0.8 - 1 / sum(bits)}
     measured = {n: {"value": v, "unit": UNITS[n], "interval": None, "steer": v} for n, v in values.items()}
     return {"measurements": measured, "files": {}}

@@ -76,7 +76,7 @@ def test_stitched_model_is_smaller_and_the_dense_one_untouched() -> None:
         assert torch.isfinite(draft.module(**INPUTS).logits).all()
     assert all(torch.equal(value, before[name]) for name, value in MODULE.named_parameters())
     for structure in ANATOMY.structures:
-        assert draft.kept[structure.name] == structure.units - round(0.67 * structure.units)
+        assert abs(draft.kept[structure.name] - 0.33 * structure.units) <= 1
 
 
 def test_empty_space_is_refused() -> None:
