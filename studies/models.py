@@ -91,6 +91,9 @@ def load_model(spec: ModelSpec, labels: tuple[str, ...]) -> tuple[nn.Module, lis
             allowed="a hub id or a folder with config.json and weights of a Transformers encoder",
             hint=_brief(error),
         ) from error
+    if getattr(model.config, "use_cache", False):
+        # A classifier reads a sentence once; a decoder's cache would only stand in the way of its conversion.
+        model.config.use_cache = False
     mismatched = [str(entry[0]) for entry in info.get("mismatched_keys", ())]
     return model.eval(), sorted({*map(str, info["missing_keys"]), *mismatched})
 

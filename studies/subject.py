@@ -17,6 +17,7 @@ from slimfront.studies.schema import Study
 from torch import nn
 
 Progress = Callable[[str, float], None]
+MOST_UNKNOWN = 0.5
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,7 @@ def load_subject(study: Study) -> Subject:
         encode(part, tokenizer, inputs, study.model.max_tokens) for part in (texts.train, texts.search, texts.held_out)
     )
     _check_vocabulary(base, train)
+    _check_known(tokenizer, train)
     require_training(study, missing)
     return Subject(base, tokenizer, texts, train, search, held_out, weights_sha256(base))
 
@@ -113,4 +115,20 @@ def _check_vocabulary(module: nn.Module, encoded: Encoded) -> None:
             given=f"token id {largest}",
             allowed=f"below {max(tables)}",
             hint="name the tokenizer that belongs to the model at model.tokenizer",
+        )
+
+
+def _check_known(tokenizer: Any, encoded: Encoded) -> None:
+    """Refuse a tokenizer that knows hardly a word: Transformers makes an empty one where the files are missing."""
+    unknown = getattr(tokenizer, "unk_token_id", None)
+    special = set(tokenizer.all_special_ids) - {unknown}
+    words = [token for row in encoded.rows for token in row["input_ids"] if token not in special]
+    share = sum(token == unknown for token in words) / max(1, len(words))
+    if share > MOST_UNKNOWN:
+        raise StudyError(
+            "the tokenizer does not know the words of these texts",
+            where="model",
+            given=f"{share:.0%} unknown tokens",
+            allowed=f"at most {MOST_UNKNOWN:.0%}",
+            hint="put the tokenizer's files beside the weights, or name another source at model.tokenizer",
         )

@@ -12,7 +12,7 @@ from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.spaces.quantizers import QUANTIZERS
 from slimfront.spaces.space import Space
 from slimfront.spaces.structure import walk
-from slimfront.studies.errors import RecordsError
+from slimfront.studies.errors import RecordsError, StudyError
 from slimfront.studies.schema import BitsSpec, SpaceSpec, SparsitySpec, TargetSpec
 
 from tests.conftest import ENCODERS, example_inputs, make_encoder
@@ -67,3 +67,14 @@ def test_damaged_artifacts_are_refused(name: str, tmp_path: Path) -> None:
     victim.write_bytes(bytes(data))
     with pytest.raises(RecordsError, match="not what was measured"):
         Artifact.open(artifact.folder)
+
+
+@pytest.mark.parametrize("name", RUNTIMES.names())
+def test_a_module_that_cannot_be_converted_is_refused(name: str) -> None:
+    class Untraceable(torch.nn.Module):
+        def forward(self, input_ids: torch.Tensor) -> object:
+            return object()
+
+    runtime = RUNTIMES.get(name, where="x")(TargetSpec())
+    with pytest.raises(StudyError, match="cannot convert this model"):
+        runtime.prepare(Untraceable(), {"input_ids": torch.zeros(2, 4, dtype=torch.long)}, {})

@@ -76,3 +76,15 @@ def test_a_checkpoint_without_head_must_be_trained(study_data: Make, tmp_path: P
     assert caught.value.where == "train.method"
     data["train"] = {"method": "fine-tune"}
     load_subject(parse_study(data))
+
+
+def test_a_tokenizer_without_words_is_refused(study_data: Make, tmp_path: Path) -> None:
+    """Where its files are missing, Transformers makes an empty tokenizer without a word."""
+    from tests.conftest import make_encoder
+
+    make_encoder("bert").save_pretrained(str(tmp_path))
+    data = study_data("bert")
+    data["model"]["path"] = str(tmp_path)
+    with pytest.raises(StudyError, match="tokenizer") as caught:
+        load_subject(parse_study(data))
+    assert caught.value.where == "model"

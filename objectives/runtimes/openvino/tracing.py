@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from slimfront.studies.compressed import Cut
+from slimfront.studies.errors import StudyError, one_line
 from slimfront.studies.models import quiet
 from torch import nn
 
@@ -55,11 +56,24 @@ class Width:
 
 
 def convert(module: nn.Module, example: Mapping[str, torch.Tensor]) -> Any:
-    """Return the OpenVINO graph of a module, with names that repeat from run to run."""
+    """Return the OpenVINO graph of a module, with names that repeat from run to run.
+
+    Raises:
+        StudyError: OpenVINO cannot convert the module.
+    """
     import openvino as ov
 
-    with quiet(), torch.no_grad():
-        graph = ov.convert_model(module, example_input=dict(example))
+    try:
+        with quiet(), torch.no_grad():
+            graph = ov.convert_model(module, example_input=dict(example))
+    except Exception as error:
+        raise StudyError(
+            "the target cannot convert this model",
+            where="target.runtime",
+            given=f"{type(module).__name__}: {one_line(str(error), 160)}",
+            allowed="a module that torch.jit.trace follows and that returns its logits",
+            hint="choose another model, or return tensors only from its forward",
+        ) from error
     for number, node in enumerate(graph.get_ordered_ops()):
         name = node.get_friendly_name()
         if re.fullmatch(rf"{node.get_type_name()}_\d+", name) or not name:
