@@ -16,7 +16,9 @@ from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.objectives.runtimes.runtime import Session
 from slimfront.studies.encoding import Batch
 
-WARM_UP, LEAST_PAIRS, MOST_PAIRS, SECONDS, RESAMPLES = 5, 30, 150, 1.5, 500
+WARM_UP, LEAST_PAIRS, MOST_PAIRS, SECONDS, RESAMPLES = 3, 20, 150, 1.5, 500
+# Half of the 95 % interval of the ratio, relative: more pairs are run until it is this narrow.
+PRECISION = 0.01
 Times = npt.NDArray[np.float64]
 
 
@@ -25,8 +27,8 @@ class Latency(Objective):
     """Median milliseconds of one request.
 
     Candidate and dense artifact run in randomly ordered pairs; the value is the ratio of their medians times the
-    dense artifact's own milliseconds, the interval is a bootstrap over the pairs. Samplers are told the target's
-    repeatable cost estimate instead, so that the clock's noise cannot change which trials a seed gives.
+    dense artifact's own milliseconds, the interval is a bootstrap over the pairs. Samplers are told the predicted
+    latency instead, which is repeatable,, so that the clock's noise cannot change which trials a seed gives.
     """
 
     unit = "ms"
@@ -67,13 +69,25 @@ def interleaved(candidate: Session, dense: Session, request: Batch) -> tuple[Tim
         dense.run(request)
     times: tuple[list[float], list[float]] = ([], [])
     stop = time.perf_counter() + SECONDS
-    while len(times[0]) < LEAST_PAIRS or (time.perf_counter() < stop and len(times[0]) < MOST_PAIRS):
+    while len(times[0]) < LEAST_PAIRS or (
+        time.perf_counter() < stop and len(times[0]) < MOST_PAIRS and _half_width(times) > PRECISION
+    ):
         for which in rng.permutation(2):
             session = (candidate, dense)[which]
+            # Not timed: the other model has just emptied the caches.
+            session.run(request)
             start = time.perf_counter()
             session.run(request)
             times[which].append((time.perf_counter() - start) * 1e3)
     return np.array(times[0]), np.array(times[1])
+
+
+def _half_width(times: tuple[list[float], list[float]]) -> float:
+    """Return half of the 95 % interval of the median log ratio, from its median absolute deviation."""
+    ratios = np.log(times[0]) - np.log(times[1])
+    deviation = 1.4826 * float(np.median(np.abs(ratios - np.median(ratios))))
+    # The median of n normal values spreads by 1.2533 / sqrt(n) of one value.
+    return 1.96 * 1.2533 * deviation / float(np.sqrt(len(ratios)))
 
 
 def _bootstrap(own: Times, dense: Times | None) -> tuple[float, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.runtimes.artifact import Artifact
-from slimfront.objectives.runtimes.runtime import Runtime, Session, predictions
+from slimfront.objectives.runtimes.runtime import Runtime, Session, read
 from slimfront.studies.encoding import Batch, Encoded
 from slimfront.studies.registry import Registry
 
 Direction = Literal["minimize", "maximize"]
+Row = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Context:
         request: The request whose latency is measured.
         dense_session: The dense artifact, loaded, or None while the dense artifact itself is measured.
         dense: The dense artifact's values by objective; empty while it is measured itself.
-        cost: The compressed model's repeatable relative cost; the dense model's is 1.
+        cost: The latency that is predicted for the artifact, relative to the dense model's: repeatable.
         lock: A file that is locked while latency is measured, so that one measurement runs at a time.
     """
 
@@ -44,13 +45,26 @@ class Context:
     dense: Mapping[str, float]
     cost: float
     lock: Path
-    _memory: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
+    _seen: dict[int, Row] = field(default_factory=dict)
+
+    def see(self, indices: Sequence[int]) -> npt.NDArray[np.int64]:
+        """Run the artifact on some examples, unless it has, and return their predicted labels, ``(indices,)``.
+
+        Raises:
+            ValueError: a logit is not finite.
+        """
+        missing = [index for index in indices if index not in self._seen]
+        self._seen.update(read(self.session, self.examples, self.batch, missing))
+        return np.array([self._seen[index].argmax() for index in indices], dtype=np.int64)
+
+    def logits(self) -> npt.NDArray[np.float32]:
+        """Return the artifact's logits of all examples, ``(examples, classes)``; each is computed once."""
+        self.see(range(len(self.examples)))
+        return np.stack([self._seen[index] for index in range(len(self.examples))])
 
     def predictions(self) -> npt.NDArray[np.int64]:
-        """Return the artifact's predicted label of each example, ``(examples,)``, computed once."""
-        if "predictions" not in self._memory:
-            self._memory["predictions"] = predictions(self.session, self.examples, self.batch)
-        return self._memory["predictions"]
+        """Return the artifact's predicted label of each example, ``(examples,)``."""
+        return self.see(range(len(self.examples)))
 
 
 class Objective(ABC):

@@ -5,22 +5,25 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from slimfront.objectives.objective import OBJECTIVES, Context, Objective
-from slimfront.objectives.runtimes import RUNTIMES, Runtime, Session
+from slimfront.objectives.objective import Context
+from slimfront.objectives.runtimes import Runtime, Session
 from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.objectives.runtimes.runtime import Blueprint
+from slimfront.search.bank import Bank
+from slimfront.search.clock import Clock
+from slimfront.search.preparation import anatomy_of, lay_space, levels, objectives_of
 from slimfront.search.recover import distil
 from slimfront.search.statistics import importance, teacher_logits
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.draft import Draft, Scores
-from slimfront.spaces.quantizers import QUANTIZERS, Quantizer
+from slimfront.spaces.quantizers import QUANTIZERS
 from slimfront.spaces.space import Space
-from slimfront.spaces.structure import walk
+from slimfront.studies.compressed import CompressedModel
 from slimfront.studies.encoding import Encoded
 from slimfront.studies.schema import BitsSpec, DistillationSpec, Study
 from slimfront.studies.subject import Subject, load_subject, trained
@@ -28,25 +31,6 @@ from slimfront.studies.subject import Subject, load_subject, trained
 Progress = Callable[[str, float], None]
 Json = dict[str, Any]
 PREDICTIONS = "predictions.json"
-
-
-def objectives_of(study: Study) -> dict[str, Objective]:
-    """Return the study's objectives in its order.
-
-    Raises:
-        StudyError: an objective or the key of a constraint does not exist.
-    """
-    return {name: OBJECTIVES.get(name, where=f"objectives.{number}")() for number, name in enumerate(study.objectives)}
-
-
-def lay_space(study: Study, subject: Subject) -> tuple[Runtime, Space]:
-    """Return the target runtime and the space over the subject's own layers.
-
-    Raises:
-        StudyError: the space is empty or asks for what the target does not have.
-    """
-    runtime = RUNTIMES.get(study.target.runtime, where="target.runtime")(study.target)
-    return runtime, Space(study.space, walk(subject.module, subject.example()), runtime.supports())
 
 
 @dataclass
@@ -59,7 +43,7 @@ class Evaluator:
         runtime: The target.
         space: The space.
         blueprint: The dense model, converted once.
-        quantizer: Makes codes.
+        bank: Codes of every layer at every level.
         scores: Importance of each unit.
         teacher: The dense model's logits on the train split, or None where nothing is distilled.
     """
@@ -69,10 +53,11 @@ class Evaluator:
     runtime: Runtime
     space: Space
     blueprint: Blueprint
-    quantizer: Quantizer
+    bank: Bank
     scores: Scores
     teacher: torch.Tensor | None
     _dense: tuple[Path, Session] | None = None
+    _clock: Clock = field(default_factory=Clock)
 
     @classmethod
     def prepare(cls, study: Study, progress: Progress) -> Evaluator:
@@ -83,31 +68,41 @@ class Evaluator:
         """
         subject = load_subject(study)
         # Laid before anything is trained: a space that is wrong should not cost the user that time.
-        runtime, space = lay_space(study, subject)
+        runtime, space = lay_space(study, anatomy_of(subject))
         subject = trained(subject, study, progress)
-        bits = study.space.bits or BitsSpec()
-        quantizer = QUANTIZERS.get(bits.quantizer, where="space.bits.quantizer")()
         scores = importance(subject, space.anatomy, study.space.sparsity, progress)
         distils = any(name.startswith("distillation/") for name in space.domains)
         teacher = teacher_logits(subject, progress) if distils else None
         cuts = {structure.name: structure.cut() for structure in space.anatomy.structures}
-        blueprint = runtime.prepare(subject.module, subject.example(), cuts if study.space.sparsity else {})
-        return cls(study, subject, runtime, space, blueprint, quantizer, scores, teacher)
+        cuts = cuts if study.space.sparsity else {}
+        blueprint = runtime.prepare(subject.module, subject.example(), cuts, subject.weights)
+        bank = _bank(study, subject, space)
+        bank.fill(levels(space, scores), progress)
+        return cls(study, subject, runtime, space, blueprint, bank, scores, teacher)
 
-    def draft(self, configuration: Configuration, seed: int) -> Draft:
-        """Return the stitched and recovered model of a configuration."""
-        draft = self.space.stitch(self.subject.module, self.scores, configuration)
-        if draft.recovery is not None and self.teacher is not None:
-            spec = self.study.space.distillation or DistillationSpec()
-            bf16 = "bf16" in self.space.capabilities.precisions
-            distil(draft.module, self.subject.train, self.teacher, draft.recovery, spec, seed, bf16)
-        return draft
+    def compress(self, configuration: Configuration, seed: int) -> CompressedModel:
+        """Return a configuration's compressed model: stitched from the bank, recovered where it is distilled."""
+        draft = self.space.draft(self.scores, configuration)
+        if draft.recovery is None or self.teacher is None:
+            with self._clock.stage("stitch"):
+                return draft.stitch(self.subject.module, self.bank.codes)
+        with self._clock.stage("recover"):
+            return self._recovered(draft, seed)
 
-    def lower(self, configuration: Configuration, seed: int, folder: Path) -> tuple[Artifact, float]:
-        """Write a configuration's artifact into an empty folder; also return its relative cost."""
-        shutil.rmtree(folder, ignore_errors=True)
-        compressed = self.draft(configuration, seed).compress(self.quantizer, self.space.capabilities)
-        return self.blueprint.lower(compressed, folder), self.blueprint.cost(compressed)
+    def _recovered(self, draft: Draft, seed: int) -> CompressedModel:
+        assert draft.recovery is not None and self.teacher is not None
+        module = draft.cut(self.subject.module)
+        spec = self.study.space.distillation or DistillationSpec()
+        bf16 = "bf16" in self.space.capabilities.precisions
+        distil(module, self.subject.train, self.teacher, draft.recovery, spec, seed, bf16)
+        return draft.encode(module, self.bank.quantizer, self.bank.codes)
+
+    def lower(self, configuration: Configuration, seed: int, folder: Path) -> Artifact:
+        """Write a configuration's artifact into an empty folder."""
+        compressed = self.compress(configuration, seed)
+        with self._clock.stage("lower"):
+            shutil.rmtree(folder, ignore_errors=True)
+            return self.blueprint.lower(compressed, folder)
 
     def evaluate(
         self,
@@ -127,38 +122,42 @@ class Evaluator:
             dense_folder: Where the dense artifact is.
 
         Returns:
-            Measurements by objective, and the sums of the artifact's files.
+            Measurements by objective, the sums of the artifact's files, and CPU seconds by stage.
         """
-        artifact, cost = self.lower(configuration, seed, folder)
-        session = self.runtime.load(artifact)
-        context = self._context(session, self.subject.search, dense, dense_folder, cost)
-        measured = {
-            name: objective.measure(artifact, context).to_json()
-            for name, objective in objectives_of(self.study).items()
-        }
+        self._clock = Clock()
+        artifact = self.lower(configuration, seed, folder)
+        context = self._context(self._load(artifact), self.subject.search, dense, dense_folder)
+        with self._clock.stage("inference"):
+            context.predictions()
+        measured = {}
+        for name, objective in objectives_of(self.study).items():
+            with self._clock.stage(name):
+                measured[name] = objective.measure(artifact, context).to_json()
         _keep_predictions(context, folder)
-        return {"measurements": measured, "files": dict(artifact.files)}
+        return {"measurements": measured, "files": dict(artifact.files), "cpu": self._clock.seconds()}
 
     def rebuild(self, configuration: Configuration, seed: int, folder: Path) -> Json:
         """Make a configuration's artifact and predictions once more; return the sums of its files."""
-        artifact, cost = self.lower(configuration, seed, folder)
-        context = self._context(self.runtime.load(artifact), self.subject.search, {}, folder, cost)
+        artifact = self.lower(configuration, seed, folder)
+        context = self._context(self._load(artifact), self.subject.search, {}, folder)
         _keep_predictions(context, folder)
         return {"files": dict(artifact.files)}
 
     def held_out(self, folder: Path) -> Json:
         """Measure an artifact again on the held-out split; objectives without examples are left out."""
         artifact = Artifact.open(folder)
-        context = self._context(self.runtime.load(artifact), self.subject.held_out, {}, folder, 1.0)
+        context = self._context(self._load(artifact), self.subject.held_out, {}, folder)
         return {
             name: objective.measure(artifact, context).to_json()
             for name, objective in objectives_of(self.study).items()
             if objective.on_examples
         }
 
-    def _context(
-        self, session: Session, examples: Encoded, dense: Mapping[str, float], dense_folder: Path, cost: float
-    ) -> Context:
+    def _load(self, artifact: Artifact) -> Session:
+        with self._clock.stage("session"):
+            return self.runtime.load(artifact)
+
+    def _context(self, session: Session, examples: Encoded, dense: Mapping[str, float], dense_folder: Path) -> Context:
         target = self.study.target
         return Context(
             runtime=self.runtime,
@@ -168,7 +167,7 @@ class Evaluator:
             request=self.subject.request(target.batch, target.tokens),
             dense_session=self._dense_session(dense_folder) if dense else None,
             dense=dense,
-            cost=cost,
+            cost=1.0,
             lock=dense_folder.parent / "latency.lock",
         )
 
@@ -176,6 +175,14 @@ class Evaluator:
         if self._dense is None or self._dense[0] != folder:
             self._dense = (folder, self.runtime.load(Artifact.open(folder)))
         return self._dense[1]
+
+
+def _bank(study: Study, subject: Subject, space: Space) -> Bank:
+    method = (study.space.bits or BitsSpec()).quantizer
+    quantizer = QUANTIZERS.get(method, where="space.bits.quantizer")()
+    weights = dict(subject.module.named_parameters())
+    limit = study.search.bank * sum(value.numel() * 4 for value in weights.values())
+    return Bank(weights, subject.weights, method, quantizer, space.capabilities, int(limit))
 
 
 def _keep_predictions(context: Context, folder: Path) -> None:

@@ -10,8 +10,9 @@ from typing import Any
 
 from slimfront.search.coordinator import Coordinator, Progress
 from slimfront.search.engines import ENGINES, Engine
-from slimfront.search.evaluator import Evaluator, objectives_of
+from slimfront.search.evaluator import Evaluator
 from slimfront.search.front import Front
+from slimfront.search.preparation import objectives_of
 from slimfront.search.records import Records
 from slimfront.search.run import Run, only_coordinator
 from slimfront.search.samplers import SAMPLERS

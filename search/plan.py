@@ -10,8 +10,8 @@ from typing import Any
 
 from slimfront.objectives.runtimes import RUNTIMES
 from slimfront.search.engines import ENGINES
-from slimfront.search.evaluator import lay_space
 from slimfront.search.launching import check_names
+from slimfront.search.preparation import anatomy_of, lay_space
 from slimfront.search.samplers import SAMPLERS
 from slimfront.spaces.criteria import CRITERIA
 from slimfront.spaces.quantizers import QUANTIZERS
@@ -44,7 +44,7 @@ def check(path: Path) -> tuple[Study, Subject, Space]:
         QUANTIZERS.get(study.space.bits.quantizer, where="space.bits.quantizer")
     with torch_threads(1):
         subject = load_subject(study)
-        _runtime, space = lay_space(study, subject)
+        _runtime, space = lay_space(study, anatomy_of(subject))
     return study, subject, space
 
 

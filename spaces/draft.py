@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from slimfront.spaces.quantizers.quantizer import Quantizer, group_size
 from slimfront.spaces.structure import Anatomy
-from slimfront.studies.compressed import Capabilities, CompressedModel, QuantizedTensor
+from slimfront.spaces.surgery import Slice, remove_units
+from slimfront.studies.compressed import Capabilities, CompressedModel, Form, QuantizedTensor
 from torch import nn
 
 Scores = Mapping[str, torch.Tensor]
+
+
+class Codes(Protocol):
+    """Gives codes of the dense model's weights, wherever they come from."""
+
+    def __call__(self, name: str, bits: int, columns: torch.Tensor | None) -> QuantizedTensor:
+        """Return the codes of all rows of a weight, of which only ``columns`` are kept (all where None)."""
 
 
 @dataclass(frozen=True)
@@ -35,38 +44,78 @@ class Draft:
     """What the axes write their choices into.
 
     Attributes:
-        module: A private copy of the dense model; structures are cut out of it in place.
         anatomy: What the dense model is made of.
         scores: Importance of each unit, ``(units,)`` by structure.
-        kept: Units kept by structure.
-        bits: Bit-width by weight; absent means 32.
+        capabilities: What the target packs and runs.
         precision: The inference precision.
+        keep: Ascending indices of the units kept, by structure; absent means all.
+        bits: Bit-width by weight; absent means 32.
         recovery: How to distil, or None.
     """
 
-    module: nn.Module
     anatomy: Anatomy
     scores: Scores
+    capabilities: Capabilities
     precision: str
-    kept: dict[str, int] = field(default_factory=dict)
+    keep: dict[str, list[int]] = field(default_factory=dict)
     bits: dict[str, int] = field(default_factory=dict)
     recovery: Recovery | None = None
 
-    @classmethod
-    def of(cls, dense: nn.Module, anatomy: Anatomy, scores: Scores, capabilities: Capabilities) -> Draft:
-        """Return a draft that is still the dense model."""
-        return cls(copy.deepcopy(dense), anatomy, scores, capabilities.precisions[0])
+    @property
+    def kept(self) -> dict[str, int]:
+        """Number of units kept, by structure from which some are removed."""
+        return {name: len(units) for name, units in self.keep.items()}
 
-    def compress(self, quantizer: Quantizer, capabilities: Capabilities) -> CompressedModel:
-        """Encode every parameter at its bit-width."""
-        tensors: dict[str, torch.Tensor | QuantizedTensor] = {}
-        for name, value in self.module.named_parameters():
+    def slices(self) -> dict[str, Slice]:
+        """Return which rows and columns are kept of each parameter that is cut."""
+        found: dict[str, Slice] = {}
+        for structure in self.anatomy.structures:
+            if structure.name in self.keep:
+                for name, part in structure.slices(self.keep[structure.name]).items():
+                    found[name] = found.get(name, Slice()).merged(part)
+        return found
+
+    def forms(self, shapes: Mapping[str, Sequence[int]]) -> dict[str, Form]:
+        """Return the form of each parameter of a model whose dense shapes are given."""
+        slices, found = self.slices(), {}
+        for name, shape in shapes.items():
+            cut = slices.get(name, Slice()).shape(shape)
             bits = self.bits.get(name, 32)
-            weight = value.detach()
-            if bits == 32:
-                tensors[name] = weight
-            elif bits == 16:
-                tensors[name] = weight.to(torch.float16)
+            found[name] = Form(bits, cut, group_size(cut[1], bits, self.capabilities) if bits < 16 else 0)
+        return found
+
+    def stitch(self, dense: nn.Module, codes: Codes) -> CompressedModel:
+        """Put the compressed model together from the dense model's own values and codes: nothing is computed."""
+        slices = self.slices()
+        tensors = {
+            name: self._stitched(name, value.detach(), slices.get(name, Slice()), codes)
+            for name, value in dense.named_parameters()
+        }
+        return CompressedModel(tensors, self.kept, self.precision)
+
+    def _stitched(self, name: str, value: torch.Tensor, cut: Slice, codes: Codes) -> torch.Tensor | QuantizedTensor:
+        bits = self.bits.get(name, 32)
+        if bits >= 16:
+            return cut.of(value).to(torch.float16 if bits == 16 else value.dtype)
+        return codes(name, bits, cut.columns).rows(cut.rows)
+
+    def cut(self, dense: nn.Module) -> nn.Module:
+        """Return a copy of the dense model without the units that are removed."""
+        module = copy.deepcopy(dense)
+        for s in self.anatomy.structures:
+            if s.name in self.keep:
+                remove_units(module, s.producers, s.consumer, s.units, s.size, self.keep[s.name], s.recipe)
+        return module
+
+    def encode(self, recovered: nn.Module, quantizer: Quantizer, codes: Codes) -> CompressedModel:
+        """Encode a recovered model: what was trained is quantized anew, what was frozen has its codes already."""
+        tensors: dict[str, torch.Tensor | QuantizedTensor] = {}
+        for name, value in recovered.named_parameters():
+            bits, weight = self.bits.get(name, 32), value.detach()
+            if bits >= 16:
+                tensors[name] = weight.to(torch.float16 if bits == 16 else weight.dtype)
+            elif value.requires_grad:
+                tensors[name] = quantizer.quantize(weight, bits, group_size(weight.shape[1], bits, self.capabilities))
             else:
-                tensors[name] = quantizer.quantize(weight, bits, group_size(weight.shape[1], bits, capabilities))
-        return CompressedModel(tensors, dict(self.kept), self.precision)
+                tensors[name] = codes(name, bits, None)
+        return CompressedModel(tensors, self.kept, self.precision)

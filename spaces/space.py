@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping
 
@@ -13,7 +14,6 @@ from slimfront.spaces.structure import Anatomy
 from slimfront.studies.compressed import Capabilities
 from slimfront.studies.errors import StudyError
 from slimfront.studies.schema import SpaceSpec
-from torch import nn
 
 # The widths at which every uniform pruning is tried: the two that hand-made recipes use.
 HAND_BITS = (8, 4)
@@ -64,9 +64,10 @@ class Space:
 
     def dense(self) -> Configuration:
         """Return the configuration that is the dense model."""
-        return self._compose()
+        return self.compose()
 
-    def _compose(self, **chosen: Mapping[str, Value]) -> Configuration:
+    def compose(self, **chosen: Mapping[str, Value]) -> Configuration:
+        """Return the configuration in which the named axes have the given values and all others are dense."""
         values: dict[str, Value] = {}
         for name, axis in self.axes.items():
             values |= chosen.get(name, axis.dense())
@@ -82,14 +83,20 @@ class Space:
         bits = levels["bits"]
         by_hand = [setting for setting in bits if set(setting.values()) <= set(HAND_BITS)] or bits[-1:]
         found = [self.dense()]
-        found += [self._compose(precision=setting) for setting in levels["precision"][1:]]
-        found += [self._compose(bits=setting, precision=fastest) for setting in bits[1:]]
+        found += [self.compose(precision=setting) for setting in levels["precision"][1:]]
+        found += [self.compose(bits=setting, precision=fastest) for setting in bits[1:]]
         found += [
-            self._compose(sparsity=sparsity, bits=setting, precision=fastest, distillation=longest)
+            self.compose(sparsity=sparsity, bits=setting, precision=fastest, distillation=longest)
             for sparsity in levels["sparsity"][1:]
             for setting in by_hand
         ]
         return list(dict.fromkeys(found))
+
+    def grid(self, *axes: str) -> Iterator[Configuration]:
+        """Yield every combination of uniform settings of the named axes, all others dense."""
+        settings = [self.axes[name].uniform() or [{}] for name in axes]
+        for chosen in itertools.product(*settings):
+            yield self.compose(**dict(zip(axes, chosen, strict=True)))
 
     def neighbours(self, configuration: Configuration) -> Iterator[Configuration]:
         """Yield the configurations that differ from this one by one step of one parameter."""
@@ -99,9 +106,9 @@ class Space:
                 if other != configuration:
                     yield other
 
-    def stitch(self, dense: nn.Module, scores: Scores, configuration: Configuration) -> Draft:
-        """Return the dense model with a configuration's choices applied, not yet recovered or encoded."""
-        draft = Draft.of(dense, self.anatomy, scores, self.capabilities)
+    def draft(self, scores: Scores, configuration: Configuration) -> Draft:
+        """Return a configuration's choices, written into a draft by every axis."""
+        draft = Draft(self.anatomy, scores, self.capabilities, self.capabilities.precisions[0])
         for axis in self.axes.values():
             axis.apply(draft, {name: configuration[name] for name in axis.domains()})
         return draft

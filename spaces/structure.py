@@ -9,16 +9,18 @@ and attention mixes those of one head.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
-from slimfront.spaces.surgery import Recipe, find_recipe, remove_units
+from slimfront.spaces.surgery import Recipe, Slice, channels_of, find_recipe, remove_units, rows_of
 from slimfront.studies.compressed import Cut
 from torch import nn
 
 Inputs = Mapping[str, torch.Tensor]
+Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,8 @@ class Structure:
         units: Number of units.
         size: Channels of the consumer's input that belong to one unit.
         recipe: How the module is told of fewer units.
+        rows: Output rows of each producer.
+        biased: Producers that have a bias.
     """
 
     name: str
@@ -42,6 +46,19 @@ class Structure:
     units: int
     size: int
     recipe: Recipe
+    rows: tuple[int, ...]
+    biased: tuple[str, ...]
+
+    def slices(self, keep: Sequence[int]) -> dict[str, Slice]:
+        """Return which part of each parameter stays when only the units ``keep``, ascending, are kept."""
+        channels = channels_of(keep, self.size)
+        found = {f"{self.consumer}.weight": Slice(columns=channels)}
+        for name, rows in zip(self.producers, self.rows, strict=True):
+            part = Slice(rows=rows_of(channels, rows, self.units * self.size))
+            found[f"{name}.weight"] = part
+            if name in self.biased:
+                found[f"{name}.bias"] = part
+        return found
 
     def reader(self, module: nn.Module) -> torch.Tensor:
         """Return the consumer's weight in ``module``, ``(rows, units * size)``."""
@@ -91,6 +108,25 @@ class Anatomy:
     groups: tuple[WeightGroup, ...]
     refused: Mapping[str, str]
 
+    def to_json(self) -> Json:
+        """Return JSON from which :meth:`from_json` makes an equal anatomy."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Json) -> Anatomy:
+        """Return the anatomy of some JSON."""
+
+        def pairs(values: list[list[str]]) -> tuple[tuple[str, str], ...]:
+            return tuple((path, attribute) for path, attribute in values)
+
+        structures = []
+        for entry in data["structures"]:
+            recipe = Recipe(pairs(entry["recipe"]["counts"]), pairs(entry["recipe"]["widths"]))
+            lists = {name: tuple(entry[name]) for name in ("producers", "rows", "biased")}
+            structures.append(Structure(**{**entry, **lists, "recipe": recipe}))
+        groups = tuple(WeightGroup(g["name"], g["role"], tuple(g["weights"])) for g in data["groups"])
+        return cls(tuple(structures), groups, dict(data["refused"]))
+
 
 def walk(module: nn.Module, inputs: Inputs) -> Anatomy:
     """Find structures and weight groups of a module in evaluation mode.
@@ -120,7 +156,10 @@ def walk(module: nn.Module, inputs: Inputs) -> Anatomy:
         elif any(name == other.name for other in structures):
             refused[f"{name} ({consumer})"] = "the block has another structure of this kind"
         else:
-            structures.append(Structure(name, kind, producers, consumer, width // size, size, recipe))
+            layers = {producer: _linear(module, producer) for producer in producers}
+            rows = tuple(layer.out_features for layer in layers.values())
+            biased = tuple(producer for producer, layer in layers.items() if layer.bias is not None)
+            structures.append(Structure(name, kind, producers, consumer, width // size, size, recipe, rows, biased))
     roles = _roles(candidates, order, blocks)
     return Anatomy(tuple(structures), tuple(_weight_groups(module, roles, blocks)), refused)
 

@@ -25,6 +25,48 @@ class Recipe:
     widths: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True)
+class Slice:
+    """Which part of a parameter is kept.
+
+    Attributes:
+        rows: Ascending indices of its rows, or None for all.
+        columns: Ascending indices of its columns, or None for all.
+    """
+
+    rows: torch.Tensor | None = None
+    columns: torch.Tensor | None = None
+
+    def merged(self, other: Slice) -> Slice:
+        """Return the slice that keeps what both keep; only one of them may cut rows, only one columns."""
+        return Slice(
+            self.rows if other.rows is None else other.rows, self.columns if other.columns is None else other.columns
+        )
+
+    def of(self, value: torch.Tensor) -> torch.Tensor:
+        """Return the part of a parameter."""
+        value = value if self.rows is None else value[self.rows]
+        return value if self.columns is None else value[:, self.columns]
+
+    def shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the part's shape."""
+        sizes = list(shape)
+        for axis, kept in enumerate((self.rows, self.columns)):
+            if kept is not None:
+                sizes[axis] = len(kept)
+        return tuple(sizes)
+
+
+def channels_of(keep: Sequence[int], size: int) -> torch.Tensor:
+    """Return the channels of the kept units, each ``size`` wide."""
+    return torch.tensor([unit * size + offset for unit in keep for offset in range(size)])
+
+
+def rows_of(channels: torch.Tensor, rows: int, width: int) -> torch.Tensor:
+    """Return the rows of a producer that belong to kept channels, in each of its parts of ``width`` rows."""
+    return torch.cat([channels + part * width for part in range(rows // width)])
+
+
 def remove_units(
     module: nn.Module,
     producers: Sequence[str],
@@ -49,12 +91,11 @@ def remove_units(
         recipe: The attributes to be set.
     """
     width = units * size
-    channels = torch.tensor([unit * size + offset for unit in keep for offset in range(size)])
+    channels = channels_of(keep, size)
     for name in producers:
         layer = module.get_submodule(name)
         assert isinstance(layer, nn.Linear)
-        parts = layer.out_features // width
-        rows = torch.cat([channels + part * width for part in range(parts)])
+        rows = rows_of(channels, layer.out_features, width)
         layer.weight = nn.Parameter(layer.weight.detach()[rows].clone())
         if layer.bias is not None:
             layer.bias = nn.Parameter(layer.bias.detach()[rows].clone())

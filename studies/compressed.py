@@ -46,10 +46,38 @@ class QuantizedTensor:
         rows, groups, group = self.codes.shape
         return rows, groups * group
 
+    def rows(self, kept: torch.Tensor | None) -> QuantizedTensor:
+        """Return only some rows (all where None): the codes of a row do not depend on the other rows."""
+        if kept is None:
+            return self
+        return QuantizedTensor(self.codes[kept], self.scales[kept], self.zero_points[kept], self.bits)
+
     def dequantize(self) -> torch.Tensor:
         """Return the matrix as float32, ``(rows, columns)``."""
         centred = self.codes.to(torch.float32) - self.zero_points.to(torch.float32)
         return (centred * self.scales.to(torch.float32)).reshape(self.shape)
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a parameter's bytes depend on.
+
+    Attributes:
+        bits: Width of a code; 16 and 32 are floating point.
+        shape: Its shape.
+        group: Columns that share a scale; 0 for floating point.
+    """
+
+    bits: int
+    shape: tuple[int, ...]
+    group: int = 0
+
+    @classmethod
+    def of(cls, tensor: torch.Tensor | QuantizedTensor) -> Form:
+        """Return the form of a tensor."""
+        if isinstance(tensor, QuantizedTensor):
+            return cls(tensor.bits, tensor.shape, tensor.codes.shape[-1])
+        return cls(16 if tensor.dtype == torch.float16 else 32, tuple(tensor.shape))
 
 
 @dataclass(frozen=True)

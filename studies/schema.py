@@ -181,6 +181,7 @@ class SearchSpec(Strict):
         trials: Configurations to evaluate; duplicates answered from the records do not count.
         timeout: Longest time of the search, such as ``30m``.
         failures: Share of the trials that may fail before the search gives up.
+        bank: Largest size of the layer bank, in multiples of the model's fp32 weights.
     """
 
     engine: str = "optuna"
@@ -190,6 +191,7 @@ class SearchSpec(Strict):
     workers: int = Field(default=1, ge=1, le=1024)
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     failures: float = Field(default=0.2, ge=0, le=1)
+    bank: float = Field(default=3.0, gt=0)
 
     @field_validator("timeout")
     @classmethod

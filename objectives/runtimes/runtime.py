@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from slimfront.objectives.runtimes.artifact import Artifact
-from slimfront.studies.compressed import Capabilities, CompressedModel, Cut
+from slimfront.studies.compressed import Capabilities, CompressedModel, Cut, Form
 from slimfront.studies.encoding import Batch, Encoded
 from slimfront.studies.registry import Registry
 from slimfront.studies.schema import TargetSpec
@@ -32,9 +32,41 @@ class Blueprint(ABC):
     def lower(self, compressed: CompressedModel, folder: Path) -> Artifact:
         """Write the deployable files of a compressed model into an empty folder and seal them."""
 
+    @property
     @abstractmethod
-    def cost(self, compressed: CompressedModel) -> float:
-        """Return a repeatable estimate of the latency relative to the dense model's, without running anything."""
+    def products(self) -> tuple[str, ...]:
+        """Names of the matrices that are multiplied, which decide the mode and most of the time."""
+
+    @abstractmethod
+    def frame_size(self, kept: Mapping[str, int]) -> int:
+        """Return the bytes of the files without any parameter.
+
+        Args:
+            kept: Units kept by structure; absent means all. The bytes are a sum over structures.
+        """
+
+    @abstractmethod
+    def parameter_size(self, name: str, form: Form) -> int:
+        """Return the bytes that a parameter adds to the files, whatever the others are."""
+
+    def size(self, forms: Mapping[str, Form], kept: Mapping[str, int]) -> int:
+        """Return the bytes that :meth:`lower` would write, exactly, without making anything."""
+        return self.frame_size(kept) + sum(self.parameter_size(name, form) for name, form in forms.items())
+
+    @abstractmethod
+    def profile(self, compressed: CompressedModel, mode: str, request: Batch, repeats: int) -> dict[str, float]:
+        """Run a compressed model in a mode and tell where the time goes.
+
+        Args:
+            compressed: The model.
+            mode: See :meth:`Runtime.mode`; another than the model's own may be asked for.
+            request: Inputs ``(rows, tokens)``.
+            repeats: Runs whose median is taken.
+
+        Returns:
+            Milliseconds by name of the multiplied matrix, by name of the structure for what stands between its
+            matrices, and under the empty name for the rest.
+        """
 
 
 class Runtime(ABC):
@@ -55,13 +87,32 @@ class Runtime(ABC):
         """Return what the runtime packs and runs on this machine."""
 
     @abstractmethod
-    def prepare(self, module: nn.Module, example: Mapping[str, torch.Tensor], cuts: Mapping[str, Cut]) -> Blueprint:
-        """Convert a dense module once.
+    def mode(self, forms: Iterable[Form], precision: str) -> str:
+        """Return how a model is executed as far as the speed of every layer depends on the other layers.
+
+        Args:
+            forms: Forms of all matrices that are multiplied.
+            precision: The inference precision.
+        """
+
+    @abstractmethod
+    def kernel(self, form: Form, mode: str) -> str | None:
+        """Return what multiplies a matrix in a mode; None where the mode excludes the form.
+
+        Matrices of one shape and kernel take the same time.
+        """
+
+    @abstractmethod
+    def prepare(
+        self, module: nn.Module, example: Mapping[str, torch.Tensor], cuts: Mapping[str, Cut], weights: str
+    ) -> Blueprint:
+        """Convert a dense module once; what comes of it is kept in the cache.
 
         Args:
             module: The dense module in evaluation mode.
             example: A small real batch, ``(rows, tokens)`` each.
             cuts: For each prunable structure how its widths show in the module.
+            weights: SHA-256 of its parameters.
 
         Raises:
             StudyError: the runtime cannot hold this module.
@@ -72,18 +123,18 @@ class Runtime(ABC):
         """Load an artifact."""
 
 
-def predictions(session: Session, examples: Encoded, batch: int) -> npt.NDArray[np.int64]:
-    """Return the predicted label's index of each example, ``(examples,)``.
+def read(session: Session, examples: Encoded, batch: int, indices: Sequence[int]) -> dict[int, npt.NDArray[np.float32]]:
+    """Return the logits ``(classes,)`` of some examples by index.
 
     Raises:
         ValueError: a logit is not finite.
     """
-    found = np.zeros(len(examples), dtype=np.int64)
-    for indices, inputs in examples.sorted_batches(batch):
+    found: dict[int, npt.NDArray[np.float32]] = {}
+    for rows, inputs in examples.sorted_batches(batch, indices):
         logits = session.run(inputs)
-        if logits.ndim != 2 or len(logits) != len(indices) or not np.isfinite(logits).all():
-            raise ValueError(f"the artifact's logits are not finite or not ({len(indices)}, classes): {logits.shape}")
-        found[indices] = logits.argmax(-1)
+        if logits.ndim != 2 or len(logits) != len(rows) or not np.isfinite(logits).all():
+            raise ValueError(f"the artifact's logits are not finite or not ({len(rows)}, classes): {logits.shape}")
+        found.update(zip(rows, logits, strict=True))
     return found
 
 

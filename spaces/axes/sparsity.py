@@ -7,7 +7,6 @@ from slimfront.spaces.axes.axis import AXES, Axis, Values, parameter_names
 from slimfront.spaces.domain import Domain
 from slimfront.spaces.draft import Draft
 from slimfront.spaces.structure import Anatomy, Structure
-from slimfront.spaces.surgery import remove_units
 from slimfront.studies.compressed import Capabilities
 from slimfront.studies.schema import SpaceSpec
 
@@ -46,17 +45,7 @@ class Sparsity(Axis):
             if count == structure.units:
                 continue
             ranked = torch.argsort(draft.scores[structure.name], descending=True, stable=True)
-            keep = sorted(ranked[:count].tolist())
-            remove_units(
-                draft.module,
-                structure.producers,
-                structure.consumer,
-                structure.units,
-                structure.size,
-                keep,
-                structure.recipe,
-            )
-            draft.kept[structure.name] = count
+            draft.keep[structure.name] = sorted(ranked[:count].tolist())
 
 
 def units_kept(structure: Structure, level: float) -> int:

@@ -6,6 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 Bytes = npt.NDArray[np.uint8]
+# Codes of one group of whole bytes, by bits.
+CODES = {2: 4, 3: 8, 4: 2, 6: 4, 8: 1}
+
+
+def packed_size(count: int, bits: int) -> int:
+    """Return the bytes of ``count`` packed codes."""
+    return -(-count // CODES[bits]) * CODES[bits] * bits // 8
 
 
 def pack(codes: npt.NDArray[np.uint8], bits: int) -> Bytes:
@@ -18,7 +25,7 @@ def pack(codes: npt.NDArray[np.uint8], bits: int) -> Bytes:
     flat = codes.reshape(-1)
     if bits == 8:
         return flat.copy()
-    per = {2: 4, 3: 8, 4: 2, 6: 4}[bits]
+    per = CODES[bits]
     lanes: Bytes = np.zeros((-(-flat.size // per), per), dtype=np.uint8)
     lanes.reshape(-1)[: flat.size] = flat
     if bits in (2, 4):

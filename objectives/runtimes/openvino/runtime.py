@@ -1,24 +1,31 @@
-"""The OpenVINO target: convert once, then rewrite constants, widths and packed types per configuration."""
+"""The OpenVINO target: convert once, then fill in constants, widths and packed types per configuration."""
 
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from slimfront.objectives.runtimes.artifact import Artifact
-from slimfront.objectives.runtimes.openvino.blueprint import MODEL, OpenVinoBlueprint
-from slimfront.objectives.runtimes.openvino.tracing import trace_parameters, trace_widths
+from slimfront.objectives.runtimes.openvino.blueprint import OpenVinoBlueprint
+from slimfront.objectives.runtimes.openvino.execution import kernel_of, mode_of
+from slimfront.objectives.runtimes.openvino.image import MODEL
+from slimfront.objectives.runtimes.openvino.template import Template
+from slimfront.objectives.runtimes.openvino.tracing import trace
 from slimfront.objectives.runtimes.runtime import RUNTIMES, Runtime, Session
-from slimfront.studies.compressed import Capabilities, CompressedModel, Cut
+from slimfront.studies.cache import cached
+from slimfront.studies.compressed import Capabilities, CompressedModel, Cut, Form
 from slimfront.studies.encoding import Batch
 from slimfront.studies.errors import MissingError, StudyError
 from slimfront.studies.schema import TargetSpec
 from torch import nn
 
+# Counted up when the template's form changes: templates in the cache are then made anew.
+TEMPLATE_VERSION = 2
 PRECISIONS = {"BF16": "bf16", "FP16": "f16"}
 
 
@@ -56,21 +63,35 @@ class OpenVino(Runtime):
         precisions = tuple(name for key, name in PRECISIONS.items() if key in found)
         return Capabilities((2, 3, 4, 6, 8, 16, 32), (128, 64, 32), ("f32", *precisions))
 
+    def mode(self, forms: Iterable[Form], precision: str) -> str:
+        """See :meth:`Runtime.mode`."""
+        return mode_of(forms, precision)
+
+    def kernel(self, form: Form, mode: str) -> str | None:
+        """See :meth:`Runtime.kernel`."""
+        return kernel_of(form, mode)
+
     def prepare(
-        self, module: nn.Module, example: Mapping[str, torch.Tensor], cuts: Mapping[str, Cut]
+        self, module: nn.Module, example: Mapping[str, torch.Tensor], cuts: Mapping[str, Cut], weights: str
     ) -> OpenVinoBlueprint:
         """See :meth:`Runtime.prepare`."""
-        graph, places = trace_parameters(module, example)
-        widths = trace_widths(graph, module, example, places, cuts)
-        if widths is None:
-            raise StudyError(
-                "OpenVINO's graph of this model does not show how its widths depend on heads and neurons",
-                where="space.sparsity",
-                hint="remove space.sparsity",
-            )
-        blueprint = OpenVinoBlueprint(graph, places, widths, cuts, module, self._threads)
-        _check(blueprint, module, example)
-        return blueprint
+        import openvino as ov
+
+        key = {"weights": weights, "structures": sorted(cuts), "inputs": sorted(example), "openvino": ov.__version__}
+
+        def build(folder: Path) -> None:
+            template = trace(module, example, cuts)
+            if template is None:
+                raise StudyError(
+                    "OpenVINO's graph of this model does not show how its widths depend on heads and neurons",
+                    where="space.sparsity",
+                    hint="remove space.sparsity",
+                )
+            _check(OpenVinoBlueprint(template, cuts, module, self._threads), module, example)
+            template.save(folder)
+
+        template = Template.load(cached("openvino", {**key, "template": TEMPLATE_VERSION}, build))
+        return OpenVinoBlueprint(template, cuts, module, self._threads)
 
     def load(self, artifact: Artifact) -> OpenVinoSession:
         """See :meth:`Runtime.load`."""
@@ -78,11 +99,12 @@ class OpenVino(Runtime):
 
 
 def _check(blueprint: OpenVinoBlueprint, module: nn.Module, example: Mapping[str, torch.Tensor]) -> None:
-    """Compare the rewritten graph with the module: a parameter that was folded away would show here."""
+    """Compare the filled template with the module: a parameter that was folded away would show here."""
     import openvino as ov
 
     tensors: dict[str, Any] = {name: value.detach() for name, value in module.named_parameters()}
-    graph, _alive = blueprint.rewrite(CompressedModel(tensors))
+    text, data = blueprint.fill(CompressedModel(tensors))
+    graph = ov.Core().read_model(model=text.encode(), weights=ov.Tensor(data))
     compiled = ov.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found = compiled({name: value.numpy() for name, value in example.items()})[0]
     with torch.no_grad():

@@ -1,108 +1,85 @@
-"""Converts a module once and finds where each parameter and each width went in the graph."""
+"""Finds where each parameter and each width went in a converted graph, and makes the template of it."""
 
 from __future__ import annotations
 
 import copy
-import re
+import hashlib
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from slimfront.objectives.runtimes.openvino.image import Edge, Image
+from slimfront.objectives.runtimes.openvino.layers import aligned, constant_data
+from slimfront.objectives.runtimes.openvino.parameters import Feed
+from slimfront.objectives.runtimes.openvino.template import MOST_LAYERS, Gap, Template, Width
 from slimfront.studies.compressed import Cut
-from slimfront.studies.errors import StudyError, one_line
-from slimfront.studies.models import quiet
 from torch import nn
 
-Port = tuple[str, int]
+# Stands for a gap while the text is written; no name can hold it.
+MARK = "\x1a"
+Bytes = npt.NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Place:
-    """Where a parameter enters the graph.
+    """Which constants hold a parameter.
 
     Attributes:
-        ports: Input ports, as the node's name and the port's number.
+        constants: Their layers' ids.
         transposed: Whether the graph holds the matrix transposed.
-        shape: Its shape in the dense graph, where axes of one may have been added.
     """
 
-    ports: tuple[Port, ...]
+    constants: list[int]
     transposed: bool
-    shape: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Width:
-    """A constant that depends on the number of units of one structure.
+def trace(module: nn.Module, example: Mapping[str, torch.Tensor], cuts: Mapping[str, Cut]) -> Template | None:
+    """Return the template of a module, or None where it is unclear how widths show in its graph.
 
-    Attributes:
-        structure: The structure's name.
-        port: The input port that it feeds.
-        dense: Its value in the dense graph.
-        step: What one unit adds to it.
-    """
-
-    structure: str
-    port: Port
-    dense: npt.NDArray[np.int64]
-    step: npt.NDArray[np.int64]
-
-    def at(self, missing: int) -> npt.NDArray[np.int64]:
-        """Return the value with ``missing`` units fewer."""
-        return self.dense - missing * self.step
-
-
-def convert(module: nn.Module, example: Mapping[str, torch.Tensor]) -> Any:
-    """Return the OpenVINO graph of a module, with names that repeat from run to run.
+    A twin of the module gets random parameters, so that every constant of its graph tells which parameter it is.
+    Another twin loses one unit of every structure: the numbers that differ tell by how much a unit counts.
 
     Raises:
         StudyError: OpenVINO cannot convert the module.
     """
-    import openvino as ov
+    twin = _randomized(module)
+    image = Image.of(twin, example)
+    places = _places(twin, image)
+    for cut in cuts.values():
+        cut.remove_last(twin)
+    _randomize(twin)
+    smaller = Image.of(twin, example) if cuts else image
+    if image.kinds() != smaller.kinds():
+        return None
+    held = {layer for place in places.values() for layer in place.constants}
+    owners = _owners(image, places, cuts)
+    constants, moved = _constants(image, held)
+    gaps = _mark_gaps(image, smaller, owners, held)
+    widths = _widths(image, smaller, owners, moved, held)
+    if gaps is None or widths is None:
+        return None
+    text = "".join(_layer_text(image, layer, moved.get(layer)) for layer in image.layers if layer not in held)
+    return Template(
+        layers=tuple(text.split(MARK)),
+        gaps=tuple(gaps),
+        edges="".join(_edge_text(edge) for edge in image.edges if edge.source not in held),
+        start=_start(image),
+        end=_end(image),
+        first=_first_id(image, places),
+        feeds=dict(_feeds(image, places)),
+        widths=widths,
+        owners=_node_owners(image, places, owners),
+        constants=constants,
+    )
 
-    try:
-        with quiet(), torch.no_grad():
-            graph = ov.convert_model(module, example_input=dict(example))
-    except Exception as error:
-        raise StudyError(
-            "the target cannot convert this model",
-            where="target.runtime",
-            given=f"{type(module).__name__}: {one_line(str(error), 160)}",
-            allowed="a module that torch.jit.trace follows and that returns its logits",
-            hint="choose another model, or return tensors only from its forward",
-        ) from error
-    for number, node in enumerate(graph.get_ordered_ops()):
-        name = node.get_friendly_name()
-        if re.fullmatch(rf"{node.get_type_name()}_\d+", name) or not name:
-            node.set_friendly_name(f"{node.get_type_name()}.{number}")
-    return graph
 
-
-def trace_parameters(module: nn.Module, example: Mapping[str, torch.Tensor]) -> tuple[Any, dict[str, Place]]:
-    """Return a graph and the place of each parameter that it holds.
-
-    A twin of the module gets random parameters, so that every constant of its graph tells which parameter it is.
-    """
+def _randomized(module: nn.Module) -> nn.Module:
     twin = copy.deepcopy(module)
     _randomize(twin)
-    graph = convert(twin, example)
-    known: dict[bytes, tuple[str, bool]] = {}
-    for name, parameter in twin.named_parameters():
-        value = parameter.detach().numpy()
-        known[value.tobytes()] = (name, False)
-        if value.ndim == 2:
-            known.setdefault(np.ascontiguousarray(value.T).tobytes(), (name, True))
-    places: dict[str, Place] = {}
-    for node in constants(graph):
-        data = node.get_data()
-        found = known.get(np.ascontiguousarray(data).tobytes()) if data.dtype == np.float32 else None
-        if found is not None:
-            before = places[found[0]].ports if found[0] in places else ()
-            places[found[0]] = Place(before + tuple(_ports(node)), found[1], data.shape)
-    return graph, places
+    return twin
 
 
 def _randomize(module: nn.Module) -> None:
@@ -113,85 +90,166 @@ def _randomize(module: nn.Module) -> None:
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.02)
 
 
-def constants(graph: Any) -> Iterator[Any]:
-    """Yield the constants of a graph in order."""
-    for node in graph.get_ordered_ops():
-        if node.get_type_name() == "Constant":
-            yield node
+def _sum(value: Bytes) -> bytes:
+    return hashlib.sha1(value.tobytes(), usedforsecurity=False).digest()
 
 
-def _ports(node: Any) -> list[Port]:
-    ports = [(port.get_node().get_friendly_name(), port.get_index()) for port in node.output(0).get_target_inputs()]
-    return sorted(ports)
-
-
-def trace_widths(
-    graph: Any,
-    module: nn.Module,
-    example: Mapping[str, torch.Tensor],
-    places: Mapping[str, Place],
-    cuts: Mapping[str, Cut],
-) -> list[Width] | None:
-    """Return every integer constant that depends on a structure's number of units, or None where it is unclear.
-
-    The module is converted again with one unit less in every structure: constants that differ tell by how much a
-    unit counts, and the structure is the one between whose weights they stand.
-    """
-    twin = copy.deepcopy(module)
-    for cut in cuts.values():
-        cut.remove_last(twin)
-    _randomize(twin)
-    smaller = convert(twin, example)
-    before, after = graph.get_ordered_ops(), smaller.get_ordered_ops()
-    if [node.get_type_name() for node in before] != [node.get_type_name() for node in after]:
-        return None
-    between = {name: _between(graph, places, cut) for name, cut in cuts.items()}
-    widths: list[Width] = []
-    for node, other in zip(before, after, strict=True):
-        for port in range(node.get_input_size()):
-            values = [_integers(n.input_value(port).get_node()) for n in (node, other)]
-            if values[0] is None or values[1] is None or np.array_equal(values[0], values[1]):
-                continue
-            owners = [name for name, names in between.items() if node.get_friendly_name() in names]
-            if len(owners) != 1 or values[0].shape != values[1].shape:
-                return None
-            widths.append(Width(owners[0], (node.get_friendly_name(), port), values[0], values[0] - values[1]))
-    return widths
-
-
-def _integers(node: Any) -> npt.NDArray[np.int64] | None:
-    if node.get_type_name() != "Constant" or not node.get_element_type().is_integral_number():
-        return None
-    return np.array(node.get_data(), dtype=np.int64)
-
-
-def _between(graph: Any, places: Mapping[str, Place], cut: Cut) -> set[str]:
-    """Return the names of the nodes that the producers feed and that feed the consumer."""
-    nodes = {node.get_friendly_name(): node for node in graph.get_ordered_ops()}
-    starts = [nodes[name] for producer in cut.producers for name, _ in places[producer].ports]
-    ends = {name for name, _ in places[cut.consumer].ports}
-    ahead = _reach(starts, _successors, ends)
-    behind = _reach([nodes[name] for name in ends], _predecessors, {node.get_friendly_name() for node in starts})
-    return ahead & behind
-
-
-def _successors(node: Any) -> list[Any]:
-    return [port.get_node() for out in node.outputs() for port in out.get_target_inputs()]
-
-
-def _predecessors(node: Any) -> list[Any]:
-    return [node.input_value(port).get_node() for port in range(node.get_input_size())]
-
-
-def _reach(starts: list[Any], step: Any, stops: set[str]) -> set[str]:
-    seen: set[str] = set()
-    queue = list(starts)
-    while queue:
-        node = queue.pop()
-        name = node.get_friendly_name()
-        if name in seen:
+def _places(module: nn.Module, image: Image) -> dict[str, Place]:
+    """Return the place of each parameter that the graph holds."""
+    known: dict[bytes, tuple[str, bool]] = {}
+    for name, parameter in module.named_parameters():
+        value = parameter.detach().numpy()
+        known[_sum(np.ascontiguousarray(value).reshape(-1).view(np.uint8))] = (name, False)
+        if value.ndim == 2:
+            flipped = np.ascontiguousarray(value.T).reshape(-1).view(np.uint8)
+            known.setdefault(_sum(flipped), (name, True))
+    places: dict[str, Place] = {}
+    for layer in image.layers:
+        held = image.constant(layer)
+        if held is None or image.meta(layer)["element_type"] != "f32":
             continue
-        seen.add(name)
-        if name not in stops:
-            queue += step(node)
-    return seen
+        if found := known.get(_sum(held)):
+            places.setdefault(found[0], Place([], found[1])).constants.append(layer)
+    return places
+
+
+def _owners(image: Image, places: Mapping[str, Place], cuts: Mapping[str, Cut]) -> dict[int, list[str]]:
+    """Return the structures between whose weights each layer stands."""
+    owners: dict[int, list[str]] = {layer: [] for layer in image.layers}
+    for name, cut in cuts.items():
+        starts = [e.target for producer in cut.producers for c in places[producer].constants for e in image.readers(c)]
+        ends = [edge.target for constant in places[cut.consumer].constants for edge in image.readers(constant)]
+        for layer in image.between(starts, ends):
+            owners[layer].append(name)
+    return owners
+
+
+def _constants(image: Image, held: set[int]) -> tuple[Bytes, dict[int, int]]:
+    """Return the constants that are no parameters, and the offset of each."""
+    pieces: list[Bytes] = []
+    moved: dict[int, int] = {}
+    known: dict[bytes, int] = {}
+    end = 0
+    for layer in image.layers:
+        value = image.constant(layer)
+        if value is None or layer in held:
+            continue
+        # Only equal constants that no width changes share their bytes: integers may become different.
+        key = _sum(value) if image.integers(layer) is None else str(layer).encode()
+        if key not in known:
+            known[key] = end
+            padded = np.zeros(aligned(len(value)), dtype=np.uint8)
+            padded[: len(value)] = value
+            pieces.append(padded)
+            end += len(padded)
+        moved[layer] = known[key]
+    return (np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.uint8)), moved
+
+
+def _mark_gaps(image: Image, smaller: Image, owners: Mapping[int, list[str]], held: set[int]) -> list[Gap] | None:
+    """Put a mark into the image wherever a size depends on a width; return what each stands for, in order."""
+    gaps: list[Gap] = []
+    for layer, element in image.layers.items():
+        if layer in held:
+            continue
+        for one, other in zip(element.iter("dim"), smaller.layers[layer].iter("dim"), strict=True):
+            if one.text == other.text:
+                continue
+            if len(owners[layer]) != 1:
+                return None
+            dense, less = int(one.text or ""), int(other.text or "")
+            gaps.append(Gap(owners[layer][0], dense, dense - less))
+            one.text = MARK
+    return gaps
+
+
+def _widths(
+    image: Image,
+    smaller: Image,
+    owners: Mapping[int, list[str]],
+    moved: Mapping[int, int],
+    held: set[int],
+) -> tuple[Width, ...] | None:
+    """Return every integer of a constant that depends on a width, or None where it is unclear on which."""
+    widths: list[Width] = []
+    for layer in moved:
+        values = image.integers(layer), smaller.integers(layer)
+        if values[0] is None or values[1] is None or np.array_equal(values[0], values[1]):
+            continue
+        if len(values[0]) != len(values[1]):
+            return None
+        structures = {tuple(owners[edge.target]) for edge in image.readers(layer) if edge.target not in held}
+        if len(structures) != 1 or len(next(iter(structures))) != 1:
+            return None
+        structure = next(iter(structures))[0]
+        size = 8 if image.meta(layer)["element_type"] == "i64" else 4
+        for position in np.flatnonzero(values[0] != values[1]).tolist():
+            dense = int(values[0][position])
+            gap = Gap(structure, dense, dense - int(values[1][position]))
+            widths.append(Width(gap, moved[layer] + position * size, size))
+    return tuple(widths)
+
+
+def _edge_text(edge: Edge) -> str:
+    return (
+        f'<edge from-layer="{edge.source}" from-port="{edge.source_port}"'
+        f' to-layer="{edge.target}" to-port="{edge.target_port}" />'
+    )
+
+
+def _start(image: Image) -> str:
+    name, version = image.net.attrib["name"], image.net.attrib["version"]
+    return f'<?xml version="1.0"?>\n<net name="{name}" version="{version}"><layers>'
+
+
+def _end(image: Image) -> str:
+    information = image.net.find("rt_info")
+    return "</net>" if information is None else ET.tostring(_compact(information), encoding="unicode") + "</net>"
+
+
+def _first_id(image: Image, places: Mapping[str, Place]) -> int:
+    first = 10
+    while first <= max(image.layers) or first * 9 < MOST_LAYERS * len(places):
+        first *= 10
+    return first
+
+
+def _node_owners(image: Image, places: Mapping[str, Place], owners: Mapping[int, list[str]]) -> dict[str, str]:
+    """Return the owner of each node by name; the runtime names a product after what it fuses with it."""
+    found = {layer: names[0] for layer, names in owners.items() if len(names) == 1}
+    for name, place in places.items():
+        readers = {edge.target for constant in place.constants for edge in image.readers(constant)}
+        for layer in readers:
+            if image.layers[layer].attrib["type"] == "MatMul":
+                found[layer] = name
+                after = [edge.target for edge in image.readers(layer)]
+                if len(after) == 1 and image.layers[after[0]].attrib["type"] == "Add":
+                    found[after[0]] = name
+    return {image.layers[layer].attrib["name"]: owner for layer, owner in found.items()}
+
+
+def _layer_text(image: Image, layer: int, offset: int | None) -> str:
+    element = _compact(image.layers[layer])
+    text = ET.tostring(element, encoding="unicode")
+    if offset is None:
+        return text
+    meta = image.meta(layer)
+    old = ET.tostring(next(element.iter("data")), encoding="unicode")
+    return text.replace(old, constant_data(meta["element_type"], meta["shape"], offset, int(meta["size"])))
+
+
+def _compact(element: ET.Element) -> ET.Element:
+    """Remove the indentation: it is a third of the text."""
+    for part in element.iter():
+        part.tail = None
+        if part.text is not None and not part.text.strip(" \t\r\n"):
+            part.text = None
+    return element
+
+
+def _feeds(image: Image, places: Mapping[str, Place]) -> Iterator[tuple[str, Feed]]:
+    for name, place in places.items():
+        ports = sorted((e.target, e.target_port) for constant in place.constants for e in image.readers(constant))
+        shape = image.meta(place.constants[0])["shape"]
+        sizes = tuple(int(size) for size in shape.split(",") if size.strip())
+        yield name, Feed(tuple(ports), place.transposed, sizes)

@@ -1,0 +1,79 @@
+"""How the CPU plugin executes a model: modes, kernels, and where the time goes."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from statistics import median
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from slimfront.studies.compressed import Form
+from slimfront.studies.encoding import Batch
+
+# Widths of the groups in which activations are quantized at run time; each must divide the weights' groups.
+DYNAMIC_GROUPS = (128, 64, 32)
+INTEGER_KERNELS = (2, 4, 8)
+PRODUCT_NODES = ("FullyConnected", "MatMul")
+WARM_UP = 3
+
+
+def mode_of(forms: Iterable[Form], precision: str) -> str:
+    """Return the inference precision and the dynamic quantization group, 0 for none, such as ``bf16/64``."""
+    codes = {form for form in forms if form.bits in INTEGER_KERNELS}
+    if precision != "f32" and any(form.bits == 2 for form in codes):
+        # OpenVINO 2026.4 returns an empty output for 2-bit weights with quantized bf16 activations.
+        return f"{precision}/0"
+    fitting = (size for size in DYNAMIC_GROUPS if all(form.group % size == 0 for form in codes))
+    return f"{precision}/{next(fitting, DYNAMIC_GROUPS[-1])}"
+
+
+def kernel_of(form: Form, mode: str) -> str | None:
+    """Return the kernel that multiplies a matrix; see :meth:`Runtime.kernel`."""
+    precision, _, group = mode.partition("/")
+    if form.bits not in INTEGER_KERNELS:
+        # Two floating-point widths are the same once compiled.
+        return f"{precision}/{min(form.bits, 16)}"
+    if int(group) and (form.group % int(group) or (form.bits == 2 and precision != "f32")):
+        return None
+    return f"{mode}/u{form.bits}"
+
+
+def options(mode: str, threads: int) -> dict[str, Any]:
+    """Return how files are compiled for a mode."""
+    precision, _, group = mode.partition("/")
+    return {
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": threads,
+        "NUM_STREAMS": 1,
+        # Pinned threads of two processes would share one core.
+        "ENABLE_CPU_PINNING": False,
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": int(group),
+    }
+
+
+def node_times(
+    text: str, data: npt.NDArray[np.uint8], how: Mapping[str, Any], request: Batch, repeats: int
+) -> list[tuple[str, str, float]]:
+    """Return name, type and median milliseconds of each node that a request executes.
+
+    What a request takes beyond its nodes stands under the empty name.
+    """
+    import openvino as ov
+
+    model = ov.Core().read_model(model=text.encode(), weights=ov.Tensor(data))
+    infer = ov.compile_model(model, "CPU", {**how, "PERF_COUNT": True}).create_infer_request()
+    for _ in range(WARM_UP):
+        infer.infer(request)
+    times: dict[tuple[str, str], list[float]] = defaultdict(list)
+    walls: list[float] = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        infer.infer(request)
+        walls.append((time.perf_counter() - start) * 1e3)
+        for node in infer.profiling_info:
+            times[node.node_name, node.node_type].append(node.real_time.total_seconds() * 1e3)
+    found = [(name, kind, median(values)) for (name, kind), values in times.items()]
+    return [*found, ("", "", max(0.0, median(walls) - sum(spent for _, _, spent in found)))]

@@ -1,0 +1,167 @@
+"""The layer bank: every weight at every level is quantized once, kept on disk, and shared by all who need it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from slimfront.spaces.quantizers.quantizer import Quantizer, group_size
+from slimfront.studies.cache import cache_root, digest
+from slimfront.studies.compressed import Capabilities, QuantizedTensor
+
+Progress = Callable[[str, float], None]
+PARTS = ("codes", "scales", "zero_points")
+
+
+@dataclass(frozen=True)
+class Level:
+    """One weight at one level.
+
+    Attributes:
+        name: The parameter's name.
+        bits: Width of a code.
+        columns: Indices of the columns that are kept, or None for all. Rows need no level of their own: a row's codes
+            do not depend on the others.
+    """
+
+    name: str
+    bits: int
+    columns: tuple[int, ...] | None = None
+
+
+@dataclass
+class Bank:
+    """Codes of the dense model's weights by level.
+
+    An entry is one safetensors file, named by the SHA-256 of all that determines its content; the SHA-256 of its
+    tensors stands in its header. It is written beside its place and renamed when whole, so that any number of
+    processes may fill the bank at once; one that is damaged is made again.
+
+    Attributes:
+        weights: The dense model's parameters by name.
+        identity: SHA-256 of all of them: banks of different models lie in different folders.
+        method: Name of the quantizer.
+        quantizer: Makes what is missing.
+        capabilities: What the target packs.
+        limit: Bytes that the folder may hold; the least recently used entries go first.
+        made: How many entries this process had to make.
+    """
+
+    weights: Mapping[str, torch.Tensor]
+    identity: str
+    method: str
+    quantizer: Quantizer
+    capabilities: Capabilities
+    limit: int
+    made: int = 0
+    _held: dict[Level, QuantizedTensor] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """Where the entries are."""
+        return cache_root() / "bank" / self.identity[:24]
+
+    def fill(self, levels: Iterable[Level], progress: Progress) -> None:
+        """Make every level that is missing."""
+        wanted = [level for level in dict.fromkeys(levels) if not self._path(level).is_file()]
+        for number, level in enumerate(wanted):
+            self._make(level)
+            progress("quantizing every layer at every level", (number + 1) / len(wanted))
+
+    def codes(self, name: str, bits: int, columns: torch.Tensor | None) -> QuantizedTensor:
+        """Return a weight's codes; see :class:`slimfront.spaces.draft.Codes`."""
+        level = Level(name, bits, None if columns is None else tuple(columns.tolist()))
+        if level not in self._held:
+            found = self._read(level) or self._make(level)
+            self._held[level] = found
+        return self._held[level]
+
+    def size(self) -> int:
+        """Return the bytes that the bank takes on the disk."""
+        return sum(size for _, size, _ in self._entries())
+
+    def _path(self, level: Level) -> Path:
+        columns = level.columns if level.columns is not None else range(self.weights[level.name].shape[1])
+        key = {
+            "weight": self._sum(level.name),
+            "method": self.method,
+            "bits": level.bits,
+            "columns": None if level.columns is None else digest(list(level.columns)),
+            "group": group_size(len(columns), level.bits, self.capabilities),
+        }
+        return self.folder / f"{digest(key)}.safetensors"
+
+    def _sum(self, name: str) -> str:
+        # The folder's name already stands for all values; the parameter's name tells which of them.
+        return digest([self.identity, name])
+
+    def _make(self, level: Level) -> QuantizedTensor:
+        weight = self.weights[level.name].detach()
+        if level.columns is not None:
+            weight = weight[:, torch.tensor(level.columns)]
+        group = group_size(weight.shape[1], level.bits, self.capabilities)
+        made = self.quantizer.quantize(weight, level.bits, group)
+        self.made += 1
+        self._write(self._path(level), made)
+        return made
+
+    def _write(self, path: Path, tensor: QuantizedTensor) -> None:
+        parts = {name: getattr(tensor, name).contiguous() for name in PARTS}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, scratch = tempfile.mkstemp(prefix=".", dir=path.parent)
+        os.close(handle)
+        try:
+            save_file(parts, scratch, metadata={"sha256": _sha256(parts), "bits": str(tensor.bits)})
+            Path(scratch).replace(path)
+        finally:
+            Path(scratch).unlink(missing_ok=True)
+        self._make_room(path)
+
+    def _read(self, level: Level) -> QuantizedTensor | None:
+        """Return a sound entry, or None where there is none. The file is mapped: its pages are shared by processes."""
+        path = self._path(level)
+        try:
+            os.utime(path)
+            with safe_open(path, framework="pt") as stream:
+                parts = {name: stream.get_tensor(name) for name in PARTS}
+                metadata = stream.metadata() or {}
+        except (OSError, SafetensorError):
+            return None
+        if metadata.get("sha256") != _sha256(parts) or metadata.get("bits") != str(level.bits):
+            return None
+        return QuantizedTensor(parts["codes"], parts["scales"], parts["zero_points"], level.bits)
+
+    def _entries(self) -> list[tuple[float, int, Path]]:
+        found = []
+        for path in self.folder.glob("*.safetensors"):
+            # Another process may remove it meanwhile.
+            with contextlib.suppress(FileNotFoundError):
+                state = path.stat()
+                found.append((state.st_mtime, state.st_size, path))
+        return sorted(found)
+
+    def _make_room(self, newest: Path) -> None:
+        entries = self._entries()
+        excess = sum(size for _, size, _ in entries) - self.limit
+        for _, size, path in entries:
+            if excess <= 0:
+                return
+            if path != newest:
+                path.unlink(missing_ok=True)
+                excess -= size
+
+
+def _sha256(parts: Mapping[str, torch.Tensor]) -> str:
+    total = hashlib.sha256()
+    for name in PARTS:
+        total.update(f"{name} {tuple(parts[name].shape)} {parts[name].dtype}\n".encode())
+        total.update(parts[name].contiguous().numpy().tobytes())
+    return total.hexdigest()

@@ -1,0 +1,174 @@
+"""Makes the tables of a space from its model's blueprint, timing and sensitivities."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from slimfront.objectives.runtimes import Runtime
+from slimfront.objectives.runtimes.runtime import Blueprint
+from slimfront.search.prediction.tables import Tables, Term
+from slimfront.search.prediction.timing import Shapes, Timing
+from slimfront.spaces.domain import Value
+from slimfront.spaces.draft import Draft, Scores
+from slimfront.spaces.space import Space
+from slimfront.studies.compressed import Form
+
+Positions = tuple[int, ...]
+BASE: Positions = ()
+
+
+@dataclass
+class Builder:
+    """See the module.
+
+    Attributes:
+        space: The space.
+        scores: Importance of units.
+        runtime: The target.
+        blueprint: The converted model.
+        shapes: Shape of each parameter of the dense model.
+    """
+
+    space: Space
+    scores: Scores
+    runtime: Runtime
+    blueprint: Blueprint
+    shapes: Shapes
+
+    def build(self, timing: Timing, modes: tuple[str, ...], losses: Mapping[str, list[float]]) -> Tables:
+        """Return the tables."""
+        needed = self._dependencies()
+        size: dict[Positions, Any] = defaultdict(int)
+        milliseconds: dict[str, dict[Positions, Any]] = {mode: defaultdict(float) for mode in modes}
+        forms: dict[Form, int] = {}
+        marks: dict[Positions, Any] = defaultdict(int)
+        for positions, members in _by_positions(needed.weights).items():
+            grid = self._grid(positions)
+            for name in members:
+                shaped = self._forms(grid, name)
+                size[positions] = size[positions] + _apply(shaped, partial(self.blueprint.parameter_size, name))
+                if name in self.blueprint.products:
+                    marks[positions] = marks[positions] | _apply(shaped, partial(_mark, forms))
+                    for mode, times in milliseconds.items():
+                        times[positions] = times[positions] + self._product_times(name, shaped, mode, timing)
+        for positions, members in _by_positions(needed.structures).items():
+            grid = self._grid(positions)
+            for name in members:
+                units = _apply(grid, partial(self._units, name))
+                size[positions] = size[positions] + _apply(units, partial(self._frame, name))
+                for mode, times in milliseconds.items():
+                    spent = _apply(units, partial(timing.structure, name, _precision(mode)))
+                    times[positions] = times[positions] + spent
+        size[BASE] = size[BASE] + self.blueprint.frame_size({})
+        for mode, times in milliseconds.items():
+            times[BASE] = times[BASE] + timing.rest.get(_precision(mode), 0.0)
+        return Tables(
+            domains={name: domain.values for name, domain in self.space.domains.items()},
+            size=_terms(size, np.int64),
+            forms=tuple(forms),
+            marks=_terms(marks, np.int64),
+            precision=self._term(needed.precision, self._precision_of),
+            latency={mode: _terms(times, np.float64) for mode, times in milliseconds.items()},
+            losses=tuple(np.array(losses[name], dtype=np.float64) for name in self.space.domains),
+            steps=self._term(needed.steps, lambda draft: draft.recovery.steps if draft.recovery else 0),
+        )
+
+    def _forms(self, grid: Any, name: str) -> Any:
+        def shaped(draft: Draft) -> Form:
+            return draft.forms({name: self.shapes[name]})[name]
+
+        return _apply(grid, shaped)
+
+    def _frame(self, name: str, units: int) -> int:
+        return self.blueprint.frame_size({name: units}) - self.blueprint.frame_size({})
+
+    def _units(self, name: str, draft: Draft) -> int:
+        dense = next(structure.units for structure in self.space.anatomy.structures if structure.name == name)
+        return draft.kept.get(name, dense)
+
+    def _precision_of(self, draft: Draft) -> int:
+        return self.space.capabilities.precisions.index(draft.precision)
+
+    def _product_times(self, name: str, shaped: Any, mode: str, timing: Timing) -> Any:
+        def spent(form: Form) -> float:
+            return timing.matrix(name, self.runtime.kernel(form, mode), int(np.prod(form.shape)))
+
+        return _apply(shaped, spent)
+
+    def _term(self, positions: Positions, value: Callable[[Draft], int]) -> Term:
+        return Term(positions, np.asarray(_apply(self._grid(positions), value), dtype=np.int64))
+
+    def _draft(self, values: Mapping[str, Value]) -> Draft:
+        return self.space.draft(self.scores, self.space.canonical({**self.space.dense(), **values}))
+
+    def _grid(self, positions: Positions) -> Any:
+        """Return the drafts of all combinations of some parameters' values, one axis each; all others dense."""
+        names = [list(self.space.domains)[position] for position in positions]
+        choices = [self.space.domains[name].values for name in names]
+        grid = np.empty([len(values) for values in choices], dtype=object)
+        for index in np.ndindex(grid.shape):
+            chosen = {n: values[i] for n, values, i in zip(names, choices, index, strict=True)}
+            grid[index] = self._draft(chosen)
+        return grid
+
+    def _dependencies(self) -> _Dependencies:
+        """Find what each parameter changes by setting it alone to its last value."""
+        dense = self._draft({})
+        forms = dense.forms(self.shapes)
+        found = _Dependencies(dict.fromkeys(self.shapes, ()), {s.name: () for s in self.space.anatomy.structures})
+        for position, (name, domain) in enumerate(self.space.domains.items()):
+            draft = self._draft({name: domain.values[-1]})
+            for weight, form in draft.forms(self.shapes).items():
+                if form != forms[weight]:
+                    found.weights[weight] += (position,)
+            for structure in draft.keep:
+                found.structures[structure] += (position,)
+            if draft.precision != dense.precision:
+                found.precision += (position,)
+            if (draft.recovery is None) != (dense.recovery is None):
+                found.steps += (position,)
+        return found
+
+
+@dataclass
+class _Dependencies:
+    """Positions of the parameters on which each thing depends."""
+
+    weights: dict[str, Positions]
+    structures: dict[str, Positions]
+    precision: Positions = ()
+    steps: Positions = ()
+
+
+def _by_positions(needed: Mapping[str, Positions]) -> dict[Positions, list[str]]:
+    groups: dict[Positions, list[str]] = defaultdict(list)
+    for name, positions in needed.items():
+        groups[positions].append(name)
+    return groups
+
+
+def _apply(grid: Any, function: Callable[[Any], Any]) -> Any:
+    """Apply a function to each entry of a grid, whatever its number of axes."""
+    found = np.empty(np.shape(grid), dtype=object)
+    for index in itertools.product(*(range(size) for size in np.shape(grid))):
+        found[index] = function(grid[index])
+    return found
+
+
+def _mark(forms: dict[Form, int], form: Form) -> int:
+    bare = Form(form.bits, (), form.group)
+    return 1 << forms.setdefault(bare, len(forms))
+
+
+def _precision(mode: str) -> str:
+    return mode.split("/")[0]
+
+
+def _terms(sums: Mapping[Positions, Any], kind: Any) -> tuple[Term, ...]:
+    return tuple(Term(positions, np.array(values, dtype=kind)) for positions, values in sums.items())

@@ -1,0 +1,125 @@
+"""Tables from which size, latency and loss of a configuration are added up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from slimfront.spaces.domain import Value
+from slimfront.studies.compressed import Form
+
+Json = dict[str, Any]
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Term:
+    """What one weight or structure adds.
+
+    Attributes:
+        parameters: Positions of the space's parameters on which it depends.
+        values: What it adds, one axis for each of those parameters, along its levels.
+    """
+
+    parameters: tuple[int, ...]
+    values: npt.NDArray[Any]
+
+    def at(self, levels: Ints) -> npt.NDArray[Any]:
+        """Return the value for each row of ``levels``, ``(configurations, parameters)``."""
+        found: npt.NDArray[Any] = self.values[tuple(levels[:, position] for position in self.parameters)]
+        return found if self.parameters else np.full(len(levels), self.values[()])
+
+    def to_json(self) -> Json:
+        """Return the term as JSON."""
+        return {"parameters": list(self.parameters), "values": self.values.tolist()}
+
+    @classmethod
+    def from_json(cls, data: Json, kind: type = float) -> Term:
+        """Return the term of some JSON."""
+        return cls(tuple(data["parameters"]), np.array(data["values"], dtype=kind))
+
+
+@dataclass(frozen=True)
+class Tables:
+    """All tables of one space on one target.
+
+    Attributes:
+        domains: The values of each of the space's parameters, in its order.
+        size: Terms in bytes, whose sum is exact.
+        forms: Bit-width and group of every form that a multiplied matrix may take.
+        marks: For each multiplied matrix one bit for its form, by position in ``forms``: or-ed, they decide the mode.
+        precision: Position of the inference precision among the target's.
+        latency: For each mode terms in milliseconds.
+        losses: For each parameter the KL divergence from dense that each level causes alone, in nats.
+        steps: The number of recovery steps.
+    """
+
+    domains: Mapping[str, tuple[Value, ...]]
+    size: tuple[Term, ...]
+    forms: tuple[Form, ...]
+    marks: tuple[Term, ...]
+    precision: Term
+    latency: Mapping[str, tuple[Term, ...]]
+    losses: tuple[Floats, ...]
+    steps: Term
+
+    def levels(self, configurations: Sequence[Mapping[str, Value]]) -> Ints:
+        """Return the level of each parameter, ``(configurations, parameters)``."""
+        places = [(name, {v: i for i, v in enumerate(values)}) for name, values in self.domains.items()]
+        rows = [[place[c[name]] for name, place in places] for c in configurations]
+        return np.array(rows, dtype=np.int64).reshape(len(rows), len(places))
+
+    def sizes(self, levels: Ints) -> Ints:
+        """Return the bytes of each configuration."""
+        return np.asarray(sum(term.at(levels) for term in self.size), dtype=np.int64)
+
+    def masks(self, levels: Ints) -> Ints:
+        """Return the mask of each configuration."""
+        found = np.zeros(len(levels), dtype=np.int64)
+        for term in self.marks:
+            found |= term.at(levels)
+        return found
+
+    def milliseconds(self, levels: Ints, modes: Sequence[str]) -> Floats:
+        """Return the latency of each configuration in its mode."""
+        found = np.zeros(len(levels))
+        for mode in set(modes):
+            rows = np.array([own == mode for own in modes])
+            found[rows] = sum(term.at(levels[rows]) for term in self.latency[mode])
+        return found
+
+    def single_losses(self, levels: Ints) -> Floats:
+        """Return what each parameter's level costs alone, ``(configurations, parameters)``."""
+        columns = [losses[levels[:, position]] for position, losses in enumerate(self.losses)]
+        return np.stack(columns, axis=1)
+
+    def to_json(self) -> Json:
+        """Return the tables as JSON."""
+        return {
+            "domains": {name: list(values) for name, values in self.domains.items()},
+            "size": [term.to_json() for term in self.size],
+            "marks": [term.to_json() for term in self.marks],
+            "forms": [[form.bits, form.group] for form in self.forms],
+            "precision": self.precision.to_json(),
+            "latency": {mode: [term.to_json() for term in terms] for mode, terms in self.latency.items()},
+            "losses": [values.tolist() for values in self.losses],
+            "steps": self.steps.to_json(),
+        }
+
+    @classmethod
+    def from_json(cls, data: Json) -> Tables:
+        """Return the tables of some JSON."""
+        return cls(
+            {name: tuple(values) for name, values in data["domains"].items()},
+            tuple(Term.from_json(term, int) for term in data["size"]),
+            tuple(Form(bits, (), group) for bits, group in data["forms"]),
+            tuple(Term.from_json(term, int) for term in data["marks"]),
+            Term.from_json(data["precision"], int),
+            {mode: tuple(Term.from_json(term) for term in terms) for mode, terms in data["latency"].items()},
+            tuple(np.array(values) for values in data["losses"]),
+            Term.from_json(data["steps"], int),
+        )

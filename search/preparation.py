@@ -1,0 +1,64 @@
+"""What has to be known before the first trial: the objectives, the model's anatomy, the space over it, its levels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from slimfront.objectives.objective import OBJECTIVES, Objective
+from slimfront.objectives.runtimes import RUNTIMES, Runtime
+from slimfront.search.bank import Level
+from slimfront.spaces.draft import Scores
+from slimfront.spaces.space import Space
+from slimfront.spaces.structure import Anatomy, walk
+from slimfront.studies.cache import cached
+from slimfront.studies.schema import Study
+from slimfront.studies.subject import Subject
+
+ANATOMY = "anatomy.json"
+# Counted up when a walk finds something else: what is in the cache is then walked again.
+WALK_VERSION = 1
+
+
+def objectives_of(study: Study) -> dict[str, Objective]:
+    """Return the study's objectives in its order.
+
+    Raises:
+        StudyError: an objective or the key of a constraint does not exist.
+    """
+    return {name: OBJECTIVES.get(name, where=f"objectives.{number}")() for number, name in enumerate(study.objectives)}
+
+
+def anatomy_of(subject: Subject) -> Anatomy:
+    """Return what the subject's model is made of, from the cache where it has it."""
+    key = {"weights": subject.weights, "torch": torch.__version__, "walk": WALK_VERSION}
+
+    def build(folder: Path) -> None:
+        found = walk(subject.module, subject.example())
+        (folder / ANATOMY).write_text(json.dumps(found.to_json()), encoding="utf-8")
+
+    text = (cached("anatomy", key, build) / ANATOMY).read_text(encoding="utf-8")
+    return Anatomy.from_json(json.loads(text))
+
+
+def lay_space(study: Study, anatomy: Anatomy) -> tuple[Runtime, Space]:
+    """Return the target runtime and the space over a model's own layers.
+
+    Raises:
+        StudyError: the space is empty or asks for what the target does not have.
+    """
+    runtime = RUNTIMES.get(study.target.runtime, where="target.runtime")(study.target)
+    return runtime, Space(study.space, anatomy, runtime.supports())
+
+
+def levels(space: Space, scores: Scores) -> Iterator[Level]:
+    """Yield every weight at every level that a trial may ask the bank for."""
+    for configuration in space.grid("sparsity", "bits"):
+        draft = space.draft(scores, configuration)
+        slices = draft.slices()
+        for name, bits in draft.bits.items():
+            if bits < 16:
+                columns = slices[name].columns if name in slices else None
+                yield Level(name, bits, None if columns is None else tuple(columns.tolist()))

@@ -1,0 +1,182 @@
+"""How much each level of each parameter of the space hurts by itself, from one pass over the dense model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from slimfront.search.bank import Bank
+from slimfront.spaces.draft import Draft, Scores
+from slimfront.spaces.space import Space
+from slimfront.spaces.surgery import Slice
+from slimfront.studies.cache import cached, digest
+from slimfront.studies.dense import tensors
+from slimfront.studies.subject import Subject
+from torch import nn
+
+Progress = Callable[[str, float], None]
+Losses = dict[str, list[float]]
+FILE, VERSION = "sensitivity.json", 1
+SENTENCES, BATCH = 64, 32
+# Up to so many classes every one is looked at; beyond, so many are drawn for each sentence.
+CLASSES = 3
+
+
+@dataclass
+class _Layer:
+    """What one linear layer or embedding table sees in one batch, and what its output does to the predictions."""
+
+    module: nn.Module
+    read: torch.Tensor | None = None
+    made: torch.Tensor | None = None
+    slopes: list[torch.Tensor] = field(default_factory=list)
+
+    def change(self, delta: torch.Tensor) -> torch.Tensor:
+        """Return how the output changes when the weight changes by ``delta``."""
+        assert self.read is not None and self.made is not None
+        if isinstance(self.module, nn.Embedding):
+            return delta[self.read].expand(self.made.shape)
+        return self.read @ delta.T
+
+
+def sensitivities(subject: Subject, space: Space, scores: Scores, bank: Bank, progress: Progress) -> Losses:
+    """Return the KL divergence from dense that each level of each parameter causes alone, to second order.
+
+    With ``J`` the derivative of the log probability of class ``c`` after one weight, the divergence of a change ``D``
+    of that weight is ``1/2 sum_c p_c <J_c, D>^2`` per sentence (Martens 2020, "New Insights and Perspectives on the
+    Natural Gradient Method", section 9: the Fisher matrix is the Hessian of this divergence). ``<J, D>`` is found
+    exactly, without making any compressed model: what the layer reads, times ``D``, times the slope at its output.
+
+    Args:
+        subject: The dense model; sentences come from its train split.
+        space: The space.
+        scores: Importance of units, which decides what each sparsity removes.
+        bank: Codes of every level.
+        progress: Called with a text and the finished share.
+
+    Returns:
+        For each parameter the divergence at each of its values, in nats; zero where it cannot be told.
+    """
+    key = {
+        "weights": subject.weights,
+        "data": subject.train.fingerprint(),
+        "sentences": SENTENCES,
+        "domains": {name: list(domain.values) for name, domain in space.domains.items()},
+        "scores": {name: digest(values.tolist()) for name, values in scores.items()},
+        "method": bank.method,
+        "version": VERSION,
+        "torch": torch.__version__,
+    }
+
+    def build(folder: Path) -> None:
+        found = _measure(subject, space, scores, bank, progress)
+        (folder / FILE).write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
+
+    losses: Losses = json.loads((cached("sensitivity", key, build) / FILE).read_text(encoding="utf-8"))
+    return losses
+
+
+def _measure(subject: Subject, space: Space, scores: Scores, bank: Bank, progress: Progress) -> Losses:
+    rng = np.random.default_rng(0)
+    rows = rng.permutation(len(subject.train))[:SENTENCES].tolist()
+    rows.sort(key=lambda row: len(subject.train.rows[row]["input_ids"]))
+    steps = list(_steps(space, scores))
+    losses: Losses = {name: [0.0] * len(domain.values) for name, domain in space.domains.items()}
+    for start in range(0, len(rows), BATCH):
+        part = rows[start : start + BATCH]
+        layers, probabilities = _look(subject, part, rng)
+        for number, (name, level, draft) in enumerate(steps):
+            moved = _moves(draft, bank, layers, len(part))
+            losses[name][level] += 0.5 * float((probabilities * moved**2).sum()) / len(rows)
+            progress(
+                "estimating what each level of each layer costs", (start + len(part) * number / len(steps)) / len(rows)
+            )
+    progress("estimating what each level of each layer costs", 1.0)
+    return losses
+
+
+def _steps(space: Space, scores: Scores) -> Iterator[tuple[str, int, Draft]]:
+    """Yield each parameter at each level but the dense one, everything else dense."""
+    dense = space.dense()
+    for name, domain in space.domains.items():
+        for level, value in enumerate(domain.values):
+            configuration = space.canonical({**dense, name: value})
+            if configuration != dense:
+                yield name, level, space.draft(scores, configuration)
+
+
+def _look(subject: Subject, rows: list[int], rng: np.random.Generator) -> tuple[dict[str, _Layer], torch.Tensor]:
+    """Run a batch; return each layer's view of it, and the weight of each class looked at, ``(looks, rows)``."""
+    module = subject.module
+    layers = {name: _Layer(part) for name, part in module.named_modules() if isinstance(part, nn.Linear | nn.Embedding)}
+    handles = [layer.module.register_forward_hook(_watch(layer, len(rows))) for layer in layers.values()]
+    try:
+        inputs, _labels = tensors(subject.train, rows)
+        log_probabilities = module(**inputs).logits.float().log_softmax(-1)
+    finally:
+        for handle in handles:
+            handle.remove()
+    used = {name: layer for name, layer in layers.items() if layer.made is not None}
+    picks, weights = _classes(log_probabilities.detach().exp(), rng)
+    for pick in picks:
+        total = log_probabilities.gather(1, pick[:, None]).sum()
+        outputs = [layer.made for layer in used.values() if layer.made is not None]
+        slopes = torch.autograd.grad(total, outputs, retain_graph=True, allow_unused=True)
+        for layer, slope in zip(used.values(), slopes, strict=True):
+            assert layer.made is not None
+            layer.slopes.append(torch.zeros_like(layer.made) if slope is None else slope)
+    return used, weights
+
+
+def _watch(layer: _Layer, rows: int) -> Callable[..., torch.Tensor]:
+    def hook(_module: nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+        if output.shape[0] == 1 and rows > 1:
+            # Positions are looked up once for all sentences: give each its own slope.
+            output = output.expand(rows, *output.shape[1:])
+        output = output if output.requires_grad else output.detach().clone().requires_grad_(True)
+        layer.read, layer.made = args[0].detach(), output
+        return output
+
+    return hook
+
+
+def _classes(probabilities: torch.Tensor, rng: np.random.Generator) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Return the classes to look at, ``(rows,)`` each, and their weights, ``(looks, rows)``."""
+    rows, classes = probabilities.shape
+    if classes <= CLASSES:
+        picks = [torch.full((rows,), number) for number in range(classes)]
+        return picks, torch.stack([probabilities[:, number] for number in range(classes)])
+    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    drawn = torch.multinomial(probabilities, CLASSES, replacement=True, generator=generator)
+    return list(drawn.T), torch.full((CLASSES, rows), 1 / CLASSES)
+
+
+def _moves(draft: Draft, bank: Bank, layers: Mapping[str, _Layer], rows: int) -> torch.Tensor:
+    """Return the first-order change of each log probability that is looked at, ``(looks, rows)``."""
+    total = torch.zeros(())
+    slices = draft.slices()
+    for name in {name.removesuffix(".weight") for name in (*draft.bits, *slices)} & set(layers):
+        delta = _delta(draft, bank, f"{name}.weight", slices.get(f"{name}.weight", Slice()))
+        if delta is None:
+            continue
+        change = layers[name].change(delta)
+        parts = [(change * slope).reshape(rows, -1).sum(1) for slope in layers[name].slopes]
+        total = total + torch.stack(parts)
+    return total
+
+
+def _delta(draft: Draft, bank: Bank, name: str, cut: Slice) -> torch.Tensor | None:
+    """Return how a weight changes, or None where it does not: a removed unit is one that nobody reads."""
+    weight = bank.weights[name].detach()
+    bits = draft.bits.get(name, 32)
+    if cut.columns is not None:
+        gone = torch.ones(weight.shape[1], dtype=torch.bool)
+        gone[cut.columns] = False
+        return torch.where(gone, -weight, torch.zeros(()))
+    if bits == 16:
+        return weight.half().float() - weight
+    return bank.codes(name, bits, None).dequantize() - weight if bits < 16 else None
