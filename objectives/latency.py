@@ -33,6 +33,7 @@ class Latency(Objective):
 
     unit = "ms"
     direction = "minimize"
+    predicted = True
     description = "median milliseconds of one request, relative to the dense artifact in interleaved runs"
 
     def measure(self, artifact: Artifact, context: Context) -> Measurement:  # noqa: ARG002

@@ -57,6 +57,19 @@ class Context:
         self._seen.update(read(self.session, self.examples, self.batch, missing))
         return np.array([self._seen[index].argmax() for index in indices], dtype=np.int64)
 
+    def recall(self, logits: npt.NDArray[np.float32]) -> None:
+        """Take the logits of all examples, ``(examples, classes)``, from an earlier run of the same artifact."""
+        self._seen.update(enumerate(logits))
+
+    def read(self) -> int:
+        """Return how many examples the artifact was run on."""
+        return len(self._seen)
+
+    def seen(self) -> tuple[list[int], npt.NDArray[np.float32]]:
+        """Return the examples that the artifact was run on, and their logits ``(examples, classes)``."""
+        indices = sorted(self._seen)
+        return indices, np.stack([self._seen[index] for index in indices])
+
     def logits(self) -> npt.NDArray[np.float32]:
         """Return the artifact's logits of all examples, ``(examples, classes)``; each is computed once."""
         self.see(range(len(self.examples)))
@@ -75,12 +88,14 @@ class Objective(ABC):
         direction: Whether less or more is better.
         description: How the value is to be read.
         on_examples: Whether it is measured on examples, so that the front is measured again on the held-out split.
+        predicted: Whether a prediction stands in for it while a trial is compared with others.
     """
 
     unit: ClassVar[str]
     direction: ClassVar[Direction]
     description: ClassVar[str]
     on_examples: ClassVar[bool] = False
+    predicted: ClassVar[bool] = False
 
     @abstractmethod
     def measure(self, artifact: Artifact, context: Context) -> Measurement:

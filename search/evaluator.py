@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from scipy.special import log_softmax
+from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.objective import Context
 from slimfront.objectives.runtimes import Runtime, Session
 from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.objectives.runtimes.runtime import Blueprint
 from slimfront.search.bank import Bank
 from slimfront.search.clock import Clock
+from slimfront.search.prediction.timing import machine
 from slimfront.search.preparation import anatomy_of, lay_space, levels, objectives_of
+from slimfront.search.racing import Race, Rival, chunks
 from slimfront.search.recover import distil
 from slimfront.search.statistics import importance, teacher_logits
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.draft import Draft, Scores
 from slimfront.spaces.quantizers import QUANTIZERS
 from slimfront.spaces.space import Space
+from slimfront.studies.cache import cached
 from slimfront.studies.compressed import CompressedModel
 from slimfront.studies.encoding import Encoded
 from slimfront.studies.schema import BitsSpec, DistillationSpec, Study
@@ -30,7 +37,37 @@ from slimfront.studies.subject import Subject, load_subject, trained
 
 Progress = Callable[[str, float], None]
 Json = dict[str, Any]
-PREDICTIONS = "predictions.json"
+PREDICTIONS, LOGITS = "predictions.json", "logits.npy"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What is known of a configuration before it is evaluated.
+
+    Attributes:
+        folder: Where the dense artifact is.
+        dense: The dense model's values by objective; empty while the dense model itself is evaluated.
+        cost: The latency that is predicted for the configuration, relative to the dense model's.
+    """
+
+    folder: Path
+    dense: Mapping[str, float] = field(default_factory=dict)
+    cost: float = 1.0
+
+
+@dataclass(frozen=True)
+class Rivalry:
+    """A trial that the candidate must not fall behind.
+
+    Attributes:
+        trial: Its number.
+        folder: Where its artifact and predictions are.
+        margin: How far below its accuracy the candidate's may be.
+    """
+
+    trial: int
+    folder: Path
+    margin: float
 
 
 @dataclass
@@ -57,6 +94,7 @@ class Evaluator:
     scores: Scores
     teacher: torch.Tensor | None
     _dense: tuple[Path, Session] | None = None
+    _dense_logits: tuple[Path, npt.NDArray[np.float32]] | None = None
     _clock: Clock = field(default_factory=Clock)
 
     @classmethod
@@ -109,44 +147,101 @@ class Evaluator:
         configuration: Configuration,
         seed: int,
         folder: Path,
-        dense: Mapping[str, float],
-        dense_folder: Path,
+        reference: Reference,
+        rivals: Sequence[Rivalry] = (),
     ) -> Json:
         """Compress, lower and measure one configuration.
 
         Args:
             configuration: A point of the space.
-            seed: Seed of the recovery.
+            seed: Seed of the recovery, and of the order in which sentences are read.
             folder: Where the artifact goes.
-            dense: The dense model's values by objective; empty while the dense model itself is evaluated.
-            dense_folder: Where the dense artifact is.
+            reference: The dense model's results, and the latency that is predicted.
+            rivals: Trials against which it runs; beaten by one of them it stops early.
 
         Returns:
-            Measurements by objective, the sums of the artifact's files, and CPU seconds by stage.
+            Measurements by objective, the sums of the artifact's files, the divergence from the dense model, how many
+            sentences were read and CPU seconds by stage. A trial that was stopped has ``stopped`` instead of files,
+            its latency is the predicted one and its accuracy an estimate.
         """
         self._clock = Clock()
         artifact = self.lower(configuration, seed, folder)
-        context = self._context(self._load(artifact), self.subject.search, dense, dense_folder)
+        context = self._context(self._load(artifact), self.subject.search, reference)
+        if not reference.dense:
+            self._recall(context, artifact, folder)
         with self._clock.stage("inference"):
-            context.predictions()
+            race = run_race(context, rivals, seed, self.study.search.delta)
+        found: Json = {"divergence": self._divergence(context, reference.folder), "sentences": context.read()}
+        if (lost := race.beaten_by()) is not None:
+            measured = self._beaten(artifact, context, race)
+            found["stopped"] = {"by": lost.trial, "bound": race.upper_bound()}
+        else:
+            measured = self._measured(artifact, context)
+            _keep_predictions(context, folder)
+            found["files"] = dict(artifact.files)
+        return {"measurements": measured, **found, "cpu": self._clock.seconds()}
+
+    def _measured(self, artifact: Artifact, context: Context) -> Json:
         measured = {}
         for name, objective in objectives_of(self.study).items():
             with self._clock.stage(name):
                 measured[name] = objective.measure(artifact, context).to_json()
-        _keep_predictions(context, folder)
-        return {"measurements": measured, "files": dict(artifact.files), "cpu": self._clock.seconds()}
+        return measured
+
+    def _beaten(self, artifact: Artifact, context: Context, race: Race) -> Json:
+        """Return what is known of a trial that was stopped; a prediction or an estimate where it was not measured."""
+        bound = race.upper_bound()
+        measured = {}
+        for name, objective in objectives_of(self.study).items():
+            if objective.on_examples:
+                value = min(race.estimate(), bound)
+                measured[name] = Measurement(value, objective.unit, (0.0, bound)).to_json()
+            elif objective.predicted:
+                value = context.cost * context.dense[name]
+                measured[name] = Measurement(value, objective.unit, steer=context.cost).to_json()
+            else:
+                measured[name] = objective.measure(artifact, context).to_json()
+        return measured
+
+    def _recall(self, context: Context, artifact: Artifact, folder: Path) -> None:
+        """Read the dense artifact's logits from the cache where the same files read the same sentences before."""
+        target = self.study.target
+        key = {
+            "files": dict(artifact.files),
+            "options": dict(artifact.options),
+            "data": self.subject.search.fingerprint(),
+            "batch": target.batch,
+            "machine": machine(),
+        }
+
+        def build(entry: Path) -> None:
+            with self._clock.stage("inference"):
+                np.save(entry / LOGITS, context.logits())
+
+        place = cached("logits", key, build) / LOGITS
+        context.recall(np.load(place))
+        shutil.copyfile(place, folder / LOGITS)
+
+    def _divergence(self, context: Context, dense_folder: Path) -> float:
+        """Return the mean KL divergence of the dense model's predictions from these, in nats, where they were read."""
+        if self._dense_logits is None or self._dense_logits[0] != dense_folder:
+            self._dense_logits = (dense_folder, np.load(dense_folder / LOGITS))
+        indices, logits = context.seen()
+        dense = log_softmax(self._dense_logits[1][indices].astype(np.float64), axis=-1)
+        own = log_softmax(logits.astype(np.float64), axis=-1)
+        return float((np.exp(dense) * (dense - own)).sum(axis=-1).mean())
 
     def rebuild(self, configuration: Configuration, seed: int, folder: Path) -> Json:
         """Make a configuration's artifact and predictions once more; return the sums of its files."""
         artifact = self.lower(configuration, seed, folder)
-        context = self._context(self._load(artifact), self.subject.search, {}, folder)
+        context = self._context(self._load(artifact), self.subject.search, Reference(folder))
         _keep_predictions(context, folder)
         return {"files": dict(artifact.files)}
 
     def held_out(self, folder: Path) -> Json:
         """Measure an artifact again on the held-out split; objectives without examples are left out."""
         artifact = Artifact.open(folder)
-        context = self._context(self._load(artifact), self.subject.held_out, {}, folder)
+        context = self._context(self._load(artifact), self.subject.held_out, Reference(folder))
         return {
             name: objective.measure(artifact, context).to_json()
             for name, objective in objectives_of(self.study).items()
@@ -157,7 +252,7 @@ class Evaluator:
         with self._clock.stage("session"):
             return self.runtime.load(artifact)
 
-    def _context(self, session: Session, examples: Encoded, dense: Mapping[str, float], dense_folder: Path) -> Context:
+    def _context(self, session: Session, examples: Encoded, reference: Reference) -> Context:
         target = self.study.target
         return Context(
             runtime=self.runtime,
@@ -165,16 +260,33 @@ class Evaluator:
             examples=examples,
             batch=target.batch,
             request=self.subject.request(target.batch, target.tokens),
-            dense_session=self._dense_session(dense_folder) if dense else None,
-            dense=dense,
-            cost=1.0,
-            lock=dense_folder.parent / "latency.lock",
+            dense_session=self._dense_session(reference.folder) if reference.dense else None,
+            dense=reference.dense,
+            cost=reference.cost,
+            lock=reference.folder.parent / "latency.lock",
         )
 
     def _dense_session(self, folder: Path) -> Session:
         if self._dense is None or self._dense[0] != folder:
             self._dense = (folder, self.runtime.load(Artifact.open(folder)))
         return self._dense[1]
+
+
+def run_race(context: Context, rivals: Sequence[Rivalry], seed: int, delta: float) -> Race:
+    """Read the examples in growing chunks until all are read or a rival has won; all at once where there is none."""
+    labels = context.examples.labels
+    known = [Rival(rival.trial, _predicted(rival.folder) == labels, rival.margin) for rival in rivals]
+    race = Race(known, len(labels), delta or 0.5)
+    order = np.random.default_rng(seed).permutation(len(labels))
+    for part in chunks(len(labels)) if known else [slice(0, len(labels))]:
+        race.update(order[part], context.see(order[part].tolist()) == labels[order[part]])
+        if race.beaten_by() is not None:
+            break
+    return race
+
+
+def _predicted(folder: Path) -> npt.NDArray[np.int64]:
+    return np.array(json.loads((folder / PREDICTIONS).read_text(encoding="utf-8")), dtype=np.int64)
 
 
 def _bank(study: Study, subject: Subject, space: Space) -> Bank:

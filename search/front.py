@@ -16,6 +16,7 @@ from slimfront.studies.errors import NoFeasiblePoint, StudyError, nearest
 from slimfront.studies.limits import Limit, parse_where
 
 Json = dict[str, Any]
+Values = Mapping[str, float]
 PICKS = {"knee": None, "smallest": "size", "fastest": "latency", "most-accurate": "accuracy"}
 
 
@@ -166,27 +167,39 @@ class Front:
 
         Minimized objectives are divided by the dense value; of maximized ones the relative loss is taken.
         """
-        if not self.points:
-            return 0.0
-        columns = []
-        for name, entry in self.objectives.items():
-            dense = self.dense.values[name]
-            values = np.array([point.values[name] for point in self.points])
-            ratio = values / dense if dense else np.ones_like(values)
-            columns.append(ratio if entry["direction"] == "minimize" else 1 - ratio)
-        box = np.clip(np.stack(columns, axis=1), 0, 1)
-        return float(moocore.hypervolume(box, ref=np.ones(len(columns))))
+        return hypervolume(self.objectives, self.dense.values, [point.values for point in self.points])
 
 
 def _broken(limit: Limit, point: Point, dense: Point) -> float:
     return limit.violation(point.values[limit.objective], dense.values)
 
 
-def losses(objectives: Mapping[str, Json], points: Sequence[Point]) -> npt.NDArray[np.float64]:
+def hypervolume(objectives: Mapping[str, Json], dense: Values, points: Sequence[Values]) -> float:
+    """Return the share of the box between the dense model's values and the ideal that some points dominate.
+
+    Minimized objectives are divided by the dense value; of maximized ones the relative loss is taken.
+    """
+    if not points:
+        return 0.0
+    columns = []
+    for name, entry in objectives.items():
+        values = np.array([point[name] for point in points])
+        ratio = values / dense[name] if dense[name] else np.ones_like(values)
+        columns.append(ratio if entry["direction"] == "minimize" else 1 - ratio)
+    box = np.clip(np.stack(columns, axis=1), 0, 1)
+    return float(moocore.hypervolume(box, ref=np.ones(len(columns))))
+
+
+def losses_of(objectives: Mapping[str, Json], points: Sequence[Values]) -> npt.NDArray[np.float64]:
     """Return ``(points, objectives)`` with every objective to be minimized."""
     signs = [1 if entry["direction"] == "minimize" else -1 for entry in objectives.values()]
-    rows = [[sign * point.values[name] for name, sign in zip(objectives, signs, strict=True)] for point in points]
+    rows = [[sign * point[name] for name, sign in zip(objectives, signs, strict=True)] for point in points]
     return np.array(rows, dtype=np.float64).reshape(len(points), len(signs))
+
+
+def losses(objectives: Mapping[str, Json], points: Sequence[Point]) -> npt.NDArray[np.float64]:
+    """Return ``(points, objectives)`` with every objective to be minimized."""
+    return losses_of(objectives, [point.values for point in points])
 
 
 def non_dominated(values: npt.NDArray[np.float64]) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,18 +11,18 @@ from typing import Any
 
 from slimfront.search.coordinator import Coordinator, Progress
 from slimfront.search.engines import ENGINES, Engine
-from slimfront.search.evaluator import Evaluator
 from slimfront.search.front import Front
+from slimfront.search.guide import follow
+from slimfront.search.prediction import Predictor
 from slimfront.search.preparation import objectives_of
 from slimfront.search.records import Records
 from slimfront.search.run import Run, only_coordinator
 from slimfront.search.samplers import SAMPLERS
 from slimfront.spaces.space import Space
-from slimfront.studies.errors import StudyError, nearest
+from slimfront.studies.errors import SlimfrontError, StudyError, nearest
 from slimfront.studies.limits import Limit, parse_limit
 from slimfront.studies.reader import parse_study, read_study
 from slimfront.studies.schema import Study, seconds
-from slimfront.studies.threads import torch_threads
 
 Json = dict[str, Any]
 
@@ -61,20 +62,32 @@ def launch(
         SlimfrontError: see the exit codes.
     """
     listener = listener or Listener()
+    started = time.monotonic()
     loaded = with_settings(study if isinstance(study, Study) else read_study(study), settings)
     check_names(loaded)
     folder = _folder(Path(run) if run is not None else Path("runs") / loaded.name, new)
-    started = time.monotonic()
-    # The evaluator's model is not kept in this process: workers load their own from the caches it filled.
-    with torch_threads(1):
-        space = Evaluator.prepare(loaded, listener.stage).space
+    fresh = not folder.exists()
     opened = Run.begin(folder, loaded)
     with only_coordinator(folder):
-        records = Records(folder, create=True)
-        _search(opened, records, space, started, listener)
+        engine = ENGINES.get(loaded.search.engine, where="search.engine")(opened)
+        try:
+            space, predictor = _prepare(opened, engine, listener, fresh)
+            _search(opened, space, predictor, engine, started, listener)
+        finally:
+            engine.close()
     front = opened.front()
     front.where(())
     return front
+
+
+def _prepare(run: Run, engine: Engine, listener: Listener, fresh: bool) -> tuple[Space, Predictor]:
+    """Let the first worker load the study; a run that never began leaves nothing behind."""
+    try:
+        return follow(run.study, engine.prepare(listener.stage))
+    except SlimfrontError:
+        if fresh:
+            shutil.rmtree(run.folder, ignore_errors=True)
+        raise
 
 
 def with_settings(study: Study, settings: Json) -> Study:
@@ -121,8 +134,9 @@ def _folder(folder: Path, new: bool) -> Path:
     return candidate
 
 
-def _search(run: Run, records: Records, space: Space, started: float, listener: Listener) -> None:
+def _search(run: Run, space: Space, predictor: Predictor, engine: Engine, started: float, listener: Listener) -> None:
     settings = run.study.search
+    records = Records(run.folder, create=True)
     objectives = {n: {"unit": o.unit, "direction": o.direction} for n, o in objectives_of(run.study).items()}
     records.begin(run.study.name, objectives)
     deadline = started + seconds(settings.timeout) if settings.timeout else None
@@ -134,15 +148,14 @@ def _search(run: Run, records: Records, space: Space, started: float, listener: 
         check_names(run.study),
         deadline,
         listener.trial,
+        predictor,
     )
-    engine = ENGINES.get(settings.engine, where="search.engine")(run)
     try:
         listener.trial(coordinator.progress())
         engine.search(coordinator)
         _hold_out(run, records, engine, listener)
     finally:
         coordinator.stop()
-        engine.close()
 
 
 def _hold_out(run: Run, records: Records, engine: Engine, listener: Listener) -> None:

@@ -51,7 +51,9 @@ class Display:
 
     def _trial(self, progress: SearchProgress) -> None:
         extra = f", {progress.cached} answered from the records" if progress.cached else ""
+        extra += f", {progress.stopped} stopped early" if progress.stopped else ""
         extra += f", {progress.failed} failed" if progress.failed else ""
+        extra += f", {_duration(progress.remaining)} left" if progress.remaining is not None else ""
         best = f": {progress.best}" if progress.best else ""
         self._show(f"trial {progress.done} of {progress.trials}{extra}{best}", progress.done / progress.trials)
 
@@ -65,3 +67,10 @@ class Display:
             print(f"{text} ({share:.0%})", file=sys.stderr, flush=True)
             self._said = time.monotonic()
         self._stage = stage
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration in the unit in which people count it."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -7,7 +7,7 @@ import json
 import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,16 +27,19 @@ class Trial:
 
     Attributes:
         number: Its number, from 0, without gaps.
-        state: ``running``, ``complete`` or ``failed``.
+        state: ``running``, ``complete``, ``stopped`` (early) or ``failed``.
         configuration: What was tried.
-        kind: ``dense``, ``uniform``, ``sampled`` or ``neighbour``.
+        kind: ``dense``, ``uniform``, ``predicted``, ``sampled`` or ``neighbour``.
         seed: Seed of its recovery.
-        measurements: Measurement by objective, as JSON; empty unless complete.
+        measurements: Measurement by objective, as JSON; empty while running or failed. Of a stopped trial some are
+            predictions or estimates.
         files: SHA-256 of the artifact's files.
         violations: By how much each constraint is broken.
         cached_from: The trial from which a duplicate was answered, or None.
         error: What went wrong with a failed trial.
         attempts: How often it was started.
+        details: What else the worker told: ``divergence``, ``sentences``, ``stopped``, ``cpu``, ``seconds``; and what
+            had been ``predicted``.
     """
 
     number: int
@@ -50,10 +53,15 @@ class Trial:
     cached_from: int | None
     error: str | None
     attempts: int
+    details: Mapping[str, Any] = field(default_factory=dict)
 
     def value(self, objective: str) -> float:
         """Return the measured value of one objective."""
         return float(self.measurements[objective]["value"])
+
+    def steer(self, objective: str) -> float:
+        """Return what samplers are told of one objective."""
+        return float(self.measurements[objective]["steer"])
 
     @property
     def feasible(self) -> bool:
@@ -61,7 +69,14 @@ class Trial:
         return all(violation <= 0 for violation in self.violations.values())
 
 
-STATES = {TrialState.COMPLETE: "complete", TrialState.FAIL: "failed", TrialState.RUNNING: "running"}
+STATES = {
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "stopped",
+    TrialState.FAIL: "failed",
+    TrialState.RUNNING: "running",
+}
+# What the outcome holds beside the details.
+KNOWN = {"measurements", "files", "cached_from", "violations"}
 
 
 @contextlib.contextmanager
@@ -110,6 +125,7 @@ class Records:
             self._storage = optuna.storages.RDBStorage(
                 f"sqlite:///{self.path}", engine_kwargs={"connect_args": {"timeout": 30}}
             )
+            _write_ahead(self._storage)
             names = optuna.get_all_study_names(self._storage)
         if not names and not create:
             raise RecordsError("the records hold no study", where=str(self.path), hint="launch the study again")
@@ -164,41 +180,62 @@ class Records:
                 hint="restore the file from a copy",
             ) from None
 
-    def start(self, configuration: Configuration, domains: Mapping[str, Domain], kind: str, seed_of: Any) -> Trial:
-        """Record that a configuration is being evaluated, under the next number."""
-        with storage_errors(self.path):
-            waiting = self.study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
-            if not waiting:
-                self.study.enqueue_trial(dict(configuration), user_attrs={"slimfront:kind": kind})
-            trial = self.study.ask(to_optuna(domains))
-            self._set(trial.number, "seed", seed_of(trial.number))
-            self._set(trial.number, "attempts", 1)
-            return _thaw(self._frozen(trial.number))
+    def start(
+        self, number: int, configuration: Configuration, domains: Mapping[str, Domain], kind: str, seed: int
+    ) -> Trial:
+        """Record in one transaction that a configuration is being evaluated, under the next number.
 
-    def again(self, number: int) -> Trial:
+        Raises:
+            RecordsError: another process wrote a trial of this number.
+        """
+        trial = Trial(number, "running", configuration, kind, seed, {}, {}, {}, None, None, 1)
+        attributes = {"kind": kind, "seed": seed, "attempts": 1}
+        frozen = optuna.trial.create_trial(
+            state=TrialState.RUNNING,
+            params=dict(configuration),
+            distributions=to_optuna(domains),
+            user_attrs={f"slimfront:{name}": value for name, value in attributes.items()},
+        )
+        with storage_errors(self.path):
+            self.study.add_trial(frozen)
+            last = self._storage.get_n_trials(self._storage.get_study_id_from_name(self.study.study_name)) - 1
+        if last != number:
+            raise RecordsError(
+                "another process writes into these records",
+                where=str(self.path),
+                given=f"trial {last}",
+                allowed=f"trial {number}",
+                hint="let one process at a time search in a run folder",
+            )
+        return trial
+
+    def again(self, trial: Trial) -> Trial:
         """Record that a trial left running by a dead process is started once more."""
         with storage_errors(self.path):
-            before = _thaw(self._frozen(number))
-            self._set(number, "seed", before.seed)
-            self._set(number, "attempts", before.attempts + 1)
-            return _thaw(self._frozen(number))
+            self._live(trial.number).set_user_attr("slimfront:attempts", trial.attempts + 1)
+        return replace(trial, attempts=trial.attempts + 1)
 
-    def complete(self, number: int, outcome: Json, violations: Mapping[str, float]) -> None:
-        """Record a finished trial. What makes it finished is written last."""
-        values = [entry["value"] for entry in outcome["measurements"].values()]
+    def complete(self, trial: Trial, outcome: Json, violations: Mapping[str, float]) -> Trial:
+        """Record a finished trial, evaluated to its end or stopped early. What makes it finished is written last."""
+        stopped = "stopped" in outcome
+        text = json.dumps({**outcome, "violations": dict(violations)}, allow_nan=False)
         with storage_errors(self.path):
-            self._set(number, "outcome", json.dumps(outcome, allow_nan=False))
-            live = self._live(number)
+            live = self._live(trial.number)
+            live.set_user_attr("slimfront:outcome", text)
             for name, violation in violations.items():
                 live.set_constraint(name, violation)
-            self._set(number, "violations", json.dumps(dict(violations), allow_nan=False))
-            self.study.tell(number, values)
+            if stopped:
+                self.study.tell(trial.number, state=TrialState.PRUNED)
+            else:
+                self.study.tell(trial.number, [entry["value"] for entry in outcome["measurements"].values()])
+        return _finished(trial, "stopped" if stopped else "complete", json.loads(text))
 
-    def fail(self, number: int, error: str) -> None:
+    def fail(self, trial: Trial, error: str) -> Trial:
         """Record that a trial failed."""
         with storage_errors(self.path):
-            self._set(number, "error", error)
-            self.study.tell(number, state=TrialState.FAIL)
+            self._live(trial.number).set_user_attr("slimfront:error", error)
+            self.study.tell(trial.number, state=TrialState.FAIL)
+        return replace(trial, state="failed", error=error)
 
     def hold_out(self, number: int, measurements: Json) -> None:
         """Record measurements on the held-out split; on the study, for finished trials are frozen."""
@@ -216,32 +253,50 @@ class Records:
         study_id = self._storage.get_study_id_from_name(self.study.study_name)
         return optuna.trial.Trial(self.study, self._storage.get_trial_id_from_study_id_trial_number(study_id, number))
 
-    def _frozen(self, number: int) -> FrozenTrial:
-        return self.study.get_trials(deepcopy=False)[number]
 
-    def _set(self, number: int, name: str, value: Any) -> None:
-        self._live(number).set_user_attr(f"slimfront:{name}", value)
+def _write_ahead(storage: optuna.storages.RDBStorage) -> None:
+    """Let a commit wait for the disk only at checkpoints: with a write-ahead log, a killed process loses nothing."""
+    import sqlalchemy
+
+    @sqlalchemy.event.listens_for(storage.engine, "connect")
+    def relax(connection: Any, _record: Any) -> None:
+        connection.execute("PRAGMA synchronous=NORMAL")
+
+    storage.engine.dispose()
 
 
 def _thaw(frozen: FrozenTrial) -> Trial:
     attributes = {name.removeprefix("slimfront:"): value for name, value in frozen.user_attrs.items()}
-    complete = frozen.state == TrialState.COMPLETE
-    outcome = json.loads(attributes["outcome"]) if complete else {}
-    return Trial(
+    trial = Trial(
         number=frozen.number,
         state=STATES[frozen.state],
-        configuration=Configuration(frozen.params or frozen.system_attrs.get("fixed_params", {})),
+        configuration=Configuration(frozen.params),
         kind=str(attributes.get("kind", "sampled")),
         seed=int(attributes.get("seed", 0)),
-        measurements=outcome.get("measurements", {}),
-        files=outcome.get("files", {}),
-        violations=json.loads(attributes.get("violations", "{}")) if complete else {},
-        cached_from=outcome.get("cached_from"),
+        measurements={},
+        files={},
+        violations={},
+        cached_from=None,
         error=attributes.get("error"),
         attempts=int(attributes.get("attempts", 0)),
+    )
+    if trial.state in ("complete", "stopped"):
+        return _finished(trial, trial.state, json.loads(attributes["outcome"]))
+    return trial
+
+
+def _finished(trial: Trial, state: str, outcome: Json) -> Trial:
+    return replace(
+        trial,
+        state=state,
+        measurements=outcome["measurements"],
+        files=outcome.get("files", {}),
+        violations=outcome.get("violations", {}),
+        cached_from=outcome.get("cached_from"),
+        details={name: value for name, value in outcome.items() if name not in KNOWN},
     )
 
 
 def finished(trials: Sequence[Trial]) -> list[Trial]:
-    """Return the complete trials."""
+    """Return the trials that were evaluated to their end."""
     return [trial for trial in trials if trial.state == "complete"]

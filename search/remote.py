@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from slimfront.studies.errors import SlimfrontError
 
 Json = dict[str, Any]
+Progress = Callable[[str, float], None]
 
 
 class WorkerDied(Exception):
@@ -30,6 +32,19 @@ class Remote:
         self._study, self._log = study, log
         self._process: subprocess.Popen[str] | None = None
 
+    def prepare(self, progress: Progress) -> Json:
+        """Start the process with a guide to the model and return it; see :func:`slimfront.search.guide.guide`.
+
+        Args:
+            progress: Called with a text and the finished share.
+
+        Raises:
+            WorkerDied: the process ended.
+            SlimfrontError: the worker could not load the study.
+        """
+        told: Json = self._start(True, progress)["guide"]
+        return told
+
     def ask(self, task: Json) -> Json:
         """Return the worker's answer to a task.
 
@@ -38,13 +53,15 @@ class Remote:
             SlimfrontError: the worker could not load the study.
         """
         if self._process is None or self._process.poll() is not None:
-            self._start()
+            self._start(False, lambda _text, _share: None)
         return self._exchange(task)
 
-    def _start(self) -> None:
+    def _start(self, guide: bool, progress: Progress) -> Json:
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        # One thread per process: several would fight over the cores of the other workers.
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+        environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false"}
+        if not guide:
+            # One thread per process: several would fight over the cores of the other workers.
+            environment["OMP_NUM_THREADS"] = "1"
         with self._log.open("a", encoding="utf-8") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "slimfront.search.worker"],
@@ -56,19 +73,22 @@ class Remote:
                 env=environment,
                 start_new_session=True,
             )
-        answer = self._exchange({"study": self._study})
+        answer = self._exchange({"study": self._study, "guide": guide}, progress)
         if "error" in answer:
             failure = SlimfrontError(answer["message"])
             failure.exit_code = int(answer["exit_code"])
             raise failure
+        return answer
 
-    def _exchange(self, message: Json) -> Json:
+    def _exchange(self, message: Json, progress: Progress = lambda _text, _share: None) -> Json:
         process = self._process
         assert process is not None and process.stdin is not None and process.stdout is not None
         try:
             process.stdin.write(json.dumps(message, allow_nan=False) + "\n")
             process.stdin.flush()
-            line = process.stdout.readline()
+            while (line := process.stdout.readline()).startswith('{"progress"'):
+                if line.endswith("\n"):
+                    progress(*json.loads(line)["progress"])
         except (BrokenPipeError, ValueError, OSError) as error:
             raise WorkerDied(str(error)) from error
         if not line.endswith("\n"):

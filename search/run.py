@@ -19,7 +19,7 @@ from slimfront.studies.schema import Study
 
 STUDY = "study.json"
 # What may change when a search continues: how much is searched, not what.
-MUTABLE = {"trials", "timeout", "workers", "failures"}
+MUTABLE = {"trials", "timeout", "workers", "failures", "patience", "budget", "bank"}
 Json = dict[str, Any]
 
 

@@ -27,12 +27,12 @@ def main() -> None:
 
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    evaluator = _answer(out, lambda: _prepare(json.loads(lines.get())))
-    if evaluator is None:
+    server = Server(out)
+    if not server.answer(lambda: server.prepare(json.loads(lines.get()))):
         return
     while True:
         task = json.loads(lines.get())
-        _answer(out, lambda task=task: _serve(evaluator, task))  # type: ignore[misc]
+        server.answer(lambda task=task: server.serve(task))  # type: ignore[misc]
 
 
 def _lines() -> queue.SimpleQueue[str]:
@@ -48,44 +48,63 @@ def _lines() -> queue.SimpleQueue[str]:
     return lines
 
 
-def _prepare(first: Json) -> Any:
-    from slimfront.search.evaluator import Evaluator
-    from slimfront.studies.reader import parse_study
+class Server:
+    """Answers tasks.
 
-    return Evaluator.prepare(parse_study(first["study"]), lambda _text, _share: None)
+    Args:
+        out: Where answers go.
+    """
 
+    def __init__(self, out: TextIO) -> None:
+        self._out = out
+        self._evaluator: Any = None
 
-def _serve(evaluator: Any, task: Json) -> Json:
-    from slimfront.spaces.configuration import Configuration
+    def prepare(self, first: Json) -> Json:
+        """Load or compute everything that trials share; return what the coordinator must know of it."""
+        from slimfront.search.evaluator import Evaluator
+        from slimfront.search.guide import guide
+        from slimfront.studies.reader import parse_study
 
-    start = time.perf_counter()
-    if task["do"] == "held_out":
-        return {"held_out": evaluator.held_out(Path(task["folder"]))}
-    configuration = Configuration(task["configuration"])
-    if task["do"] == "rebuild":
-        rebuilt: Json = evaluator.rebuild(configuration, task["seed"], Path(task["folder"]))
-        return rebuilt
-    result: Json = evaluator.evaluate(
-        configuration, task["seed"], Path(task["folder"]), task["dense"], Path(task["dense_folder"])
-    )
-    return {**result, "seconds": round(time.perf_counter() - start, 3)}
+        self._evaluator = Evaluator.prepare(parse_study(first["study"]), self._progress)
+        return {"guide": guide(self._evaluator, self._progress) if first["guide"] else None}
 
+    def serve(self, task: Json) -> Json:
+        """Return the answer to one task."""
+        from slimfront.search.evaluator import Reference, Rivalry
+        from slimfront.spaces.configuration import Configuration
 
-def _answer(out: TextIO, work: Callable[[], Any]) -> Any:
-    """Do some work and write its result, or the error that it ended with."""
-    value: Any = None
-    try:
-        value = work()
-        message = value if isinstance(value, dict) else {"ready": True}
-    except Exception as error:
-        import traceback
+        start = time.perf_counter()
+        folder = Path(task["folder"])
+        if task["do"] == "held_out":
+            return {"held_out": self._evaluator.held_out(folder)}
+        configuration = Configuration(task["configuration"])
+        if task["do"] == "rebuild":
+            rebuilt: Json = self._evaluator.rebuild(configuration, task["seed"], folder)
+            return rebuilt
+        reference = Reference(Path(task["dense_folder"]), task["dense"], task["cost"])
+        rivals = [Rivalry(rival["trial"], Path(rival["folder"]), rival["margin"]) for rival in task["rivals"]]
+        result: Json = self._evaluator.evaluate(configuration, task["seed"], folder, reference, rivals)
+        return {**result, "seconds": round(time.perf_counter() - start, 3)}
 
-        traceback.print_exc()
-        code = getattr(error, "exit_code", 70)
-        message = {"error": type(error).__name__, "message": str(error), "exit_code": code}
-    out.write(json.dumps(message, allow_nan=False) + "\n")
-    out.flush()
-    return value
+    def answer(self, work: Callable[[], Json]) -> bool:
+        """Do some work and write its result, or the error that it ended with; return whether it succeeded."""
+        try:
+            message, good = work(), True
+        except Exception as error:
+            import traceback
+
+            traceback.print_exc()
+            code = getattr(error, "exit_code", 70)
+            message, good = {"error": type(error).__name__, "message": str(error), "exit_code": code}, False
+        self._write(message)
+        return good
+
+    def _progress(self, text: str, share: float) -> None:
+        self._write({"progress": [text, share]})
+
+    def _write(self, message: Json) -> None:
+        self._out.write(json.dumps(message, allow_nan=False) + "\n")
+        self._out.flush()
 
 
 if __name__ == "__main__":

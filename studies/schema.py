@@ -181,6 +181,9 @@ class SearchSpec(Strict):
         trials: Configurations to evaluate; duplicates answered from the records do not count.
         timeout: Longest time of the search, such as ``30m``.
         failures: Share of the trials that may fail before the search gives up.
+        delta: Chance, at most, that a trial which belongs to the front is stopped early; 0 stops none.
+        patience: Stop when so many trials in a row have hardly enlarged the front's hypervolume.
+        budget: Longest CPU time of all trials together, such as ``2h``.
         bank: Largest size of the layer bank, in multiples of the model's fp32 weights.
     """
 
@@ -191,9 +194,12 @@ class SearchSpec(Strict):
     workers: int = Field(default=1, ge=1, le=1024)
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     failures: float = Field(default=0.2, ge=0, le=1)
+    delta: float = Field(default=0.05, ge=0, lt=1)
+    patience: int | None = Field(default=None, ge=1)
+    budget: str | None = None
     bank: float = Field(default=3.0, gt=0)
 
-    @field_validator("timeout")
+    @field_validator("timeout", "budget")
     @classmethod
     def _readable(cls, value: str | None) -> str | None:
         if value is not None:

@@ -81,6 +81,20 @@ def make_encoder(kind: str, blocks: int = 2, hidden: int = 96, heads: int = 3, n
     return configs[kind]().eval()
 
 
+def codes_of(module: Any, capabilities: Any) -> Callable[..., Any]:
+    """Return a source of codes that quantizes whatever it is asked for."""
+    from slimfront.spaces.quantizers import QUANTIZERS
+    from slimfront.spaces.quantizers.quantizer import group_size
+
+    quantizer, weights = QUANTIZERS.get("affine", where="x")(), dict(module.named_parameters())
+
+    def codes(name: str, bits: int, columns: torch.Tensor | None) -> Any:
+        weight = weights[name].detach() if columns is None else weights[name].detach()[:, columns]
+        return quantizer.quantize(weight, bits, group_size(weight.shape[1], bits, capabilities))
+
+    return codes
+
+
 def example_inputs() -> dict[str, torch.Tensor]:
     """Return a small padded batch."""
     ids = torch.randint(4, 40, (2, 9), generator=torch.Generator().manual_seed(0))

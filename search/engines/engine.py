@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 from slimfront.search.coordinator import Coordinator
@@ -21,6 +22,14 @@ class Engine(ABC):
 
     @abstractmethod
     def __init__(self, run: Run) -> None: ...
+
+    @abstractmethod
+    def prepare(self, progress: Callable[[str, float], None]) -> Json:
+        """Load the study in a first worker, which computes whatever trials share, and return its guide.
+
+        Raises:
+            SlimfrontError: the study cannot be loaded.
+        """
 
     @abstractmethod
     def search(self, coordinator: Coordinator) -> None:

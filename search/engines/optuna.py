@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from slimfront.search.coordinator import Coordinator
@@ -25,6 +26,13 @@ class Local(Engine):
         ]
         self._closed = False
         self._failure: BaseException | None = None
+
+    def prepare(self, progress: Callable[[str, float], None]) -> Json:
+        """See :meth:`Engine.prepare`."""
+        try:
+            return self._remotes[0].prepare(progress)
+        except WorkerDied as death:
+            raise SlimfrontError("the worker died while it loaded the study", given=str(death)) from death
 
     def search(self, coordinator: Coordinator) -> None:
         """See :meth:`Engine.search`."""

@@ -18,9 +18,10 @@ def counts(run: Run) -> dict[str, int]:
     """Return how many trials ended in which way."""
     trials = Records(run.folder).trials()
     cached = sum(trial.cached_from is not None for trial in trials)
-    complete = sum(trial.state == "complete" for trial in trials) - cached
+    complete = sum(trial.state == "complete" and trial.cached_from is None for trial in trials)
+    stopped = sum(trial.state == "stopped" and trial.cached_from is None for trial in trials)
     failed = sum(trial.state == "failed" for trial in trials)
-    return {"complete": complete, "stopped_early": 0, "failed": failed, "cached": cached}
+    return {"complete": complete, "stopped_early": stopped, "failed": failed, "cached": cached}
 
 
 def as_json(run: Run, front: Front, points: Sequence[Point]) -> Json:

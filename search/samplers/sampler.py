@@ -25,11 +25,13 @@ class Observation:
         values: The configuration.
         objectives: One finite number per objective, repeatable.
         violations: By how much each constraint is broken; zero or less where it is kept.
+        divergence: KL divergence of the dense model's predictions from its own, in nats, where it is known.
     """
 
     values: Mapping[str, Value]
     objectives: tuple[float, ...]
     violations: Mapping[str, float]
+    divergence: float | None = None
 
 
 class Sampler(ABC):

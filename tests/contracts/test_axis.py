@@ -37,17 +37,17 @@ def test_axis_contract(name: str, granularity: str) -> None:
     assert domains and all("/" in parameter for parameter in domains)
     assert set(axis.dense()) == set(domains)
 
-    untouched = Draft.of(module, anatomy, scores, CAPABILITIES)
+    untouched = Draft(anatomy, scores, CAPABILITIES, "f32")
     axis.apply(untouched, axis.dense())
     assert untouched.kept == {} and untouched.recovery is None and untouched.precision == "f32"
     assert set(untouched.bits.values()) <= {32}
     with torch.no_grad():
-        assert torch.equal(untouched.module(**inputs).logits, module(**inputs).logits)
+        assert torch.equal(untouched.cut(module)(**inputs).logits, module(**inputs).logits)
 
     for values in axis.uniform():
         assert all(value in domains[parameter].values for parameter, value in values.items())
         assert axis.canonical(axis.canonical(values)) == axis.canonical(values)
-    changed = Draft.of(module, anatomy, scores, CAPABILITIES)
+    changed = Draft(anatomy, scores, CAPABILITIES, "f32")
     axis.apply(changed, axis.uniform()[-1])
     seen = (changed.kept, changed.recovery, changed.precision, set(changed.bits.values()))
     assert seen != (untouched.kept, untouched.recovery, untouched.precision, set(untouched.bits.values()))

@@ -8,13 +8,12 @@ import torch
 from slimfront.objectives.objective import OBJECTIVES, Context
 from slimfront.objectives.runtimes import RUNTIMES
 from slimfront.objectives.runtimes.artifact import Artifact
-from slimfront.spaces.quantizers import QUANTIZERS
 from slimfront.spaces.space import Space
 from slimfront.spaces.structure import walk
 from slimfront.studies.encoding import Encoded
 from slimfront.studies.schema import BitsSpec, SpaceSpec, TargetSpec
 
-from tests.conftest import example_inputs, make_encoder
+from tests.conftest import codes_of, example_inputs, make_encoder
 
 
 def examples(rows: int = 24) -> Encoded:
@@ -36,12 +35,11 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Artifa
     module, inputs = make_encoder("bert"), example_inputs()
     runtime = RUNTIMES.get("openvino", where="x")(TargetSpec())
     space = Space(SpaceSpec(bits=BitsSpec(levels=(8,), granularity="all")), walk(module, inputs), runtime.supports())
-    blueprint = runtime.prepare(module, inputs, {})
+    blueprint = runtime.prepare(module, inputs, {}, "objectives")
     request = {name: value.numpy() for name, value in inputs.items()}
     found: dict[str, tuple[Artifact, Context]] = {}
     for name, configuration in zip(("dense", "small"), space.uniform(), strict=True):
-        draft = space.stitch(module, {}, configuration)
-        compressed = draft.compress(QUANTIZERS.get("affine", where="x")(), runtime.supports())
+        compressed = space.draft({}, configuration).stitch(module, codes_of(module, runtime.supports()))
         artifact = blueprint.lower(compressed, root / name)
         first = found.get("dense")
         found[name] = (
@@ -54,7 +52,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Artifa
                 request=request,
                 dense_session=first[1].session if first else None,
                 dense={"size": first[0].size(), "latency": 2.0, "accuracy": 0.75} if first else {},
-                cost=blueprint.cost(compressed),
+                cost=1.0,
                 lock=root / "lock",
             ),
         )

@@ -9,13 +9,13 @@ import pytest
 import torch
 from slimfront.objectives.runtimes import RUNTIMES
 from slimfront.objectives.runtimes.artifact import Artifact
-from slimfront.spaces.quantizers import QUANTIZERS
 from slimfront.spaces.space import Space
 from slimfront.spaces.structure import walk
+from slimfront.studies.compressed import Form
 from slimfront.studies.errors import RecordsError, StudyError
 from slimfront.studies.schema import BitsSpec, SpaceSpec, SparsitySpec, TargetSpec
 
-from tests.conftest import ENCODERS, example_inputs, make_encoder
+from tests.conftest import ENCODERS, codes_of, example_inputs, make_encoder
 
 
 @pytest.mark.parametrize("kind", ENCODERS)
@@ -26,7 +26,7 @@ def test_artifact_computes_what_the_compressed_module_computes(name: str, kind: 
     capabilities, anatomy = runtime.supports(), walk(module, inputs)
     spec = SpaceSpec(sparsity=SparsitySpec(levels=(0.5,)), bits=BitsSpec(levels=(2, 3, 4, 6, 8, 16)))
     space = Space(spec, anatomy, capabilities)
-    blueprint = runtime.prepare(module, inputs, {s.name: s.cut() for s in anatomy.structures})
+    blueprint = runtime.prepare(module, inputs, {s.name: s.cut() for s in anatomy.structures}, kind)
     scores = {s.name: torch.arange(s.units).float() for s in anatomy.structures}
     levels = capabilities.bits
     mixed = {
@@ -36,17 +36,25 @@ def test_artifact_computes_what_the_compressed_module_computes(name: str, kind: 
     batch = {key: value.numpy() for key, value in inputs.items()}
     sizes = []
     for number, values in enumerate((space.dense(), mixed)):
-        draft = space.stitch(module, scores, space.canonical(values))
-        compressed = draft.compress(QUANTIZERS.get("affine", where="x")(), capabilities)
+        draft = space.draft(scores, space.canonical(values))
+        compressed = draft.stitch(module, codes_of(module, capabilities))
         artifact = blueprint.lower(compressed, tmp_path / str(number))
+        cut = draft.cut(module)
         for key, tensor in compressed.tensors.items():
             value = tensor.float() if isinstance(tensor, torch.Tensor) else tensor.dequantize()
-            draft.module.get_parameter(key).data = value
+            cut.get_parameter(key).data = value
         with torch.no_grad():
-            expected = draft.module(**inputs).logits.numpy()
+            expected = cut(**inputs).logits.numpy()
         assert np.allclose(runtime.load(Artifact.open(tmp_path / str(number))).run(batch), expected, atol=0.02)
         assert artifact.size() == sum((artifact.folder / file).stat().st_size for file in artifact.files)
-        assert blueprint.cost(compressed) > 0
+        forms = {key: Form.of(tensor) for key, tensor in compressed.tensors.items()}
+        assert forms == draft.forms({key: value.shape for key, value in module.named_parameters()})
+        assert artifact.size() == blueprint.size(forms, draft.kept)
+        mode = runtime.mode([forms[key] for key in blueprint.products], compressed.precision)
+        assert all(runtime.kernel(forms[key], mode) for key in blueprint.products)
+        times = blueprint.profile(compressed, mode, batch, 3)
+        assert set(times) == {"", *blueprint.products, *(s.name for s in anatomy.structures)}
+        assert all(spent >= 0 for spent in times.values()) and all(times[key] > 0 for key in blueprint.products)
         sizes.append(artifact.size())
         again = blueprint.lower(compressed, tmp_path / f"again-{number}")
         assert again.files == artifact.files
@@ -58,9 +66,8 @@ def test_damaged_artifacts_are_refused(name: str, tmp_path: Path) -> None:
     module, inputs = make_encoder("bert"), example_inputs()
     runtime = RUNTIMES.get(name, where="x")(TargetSpec())
     space = Space(SpaceSpec(bits=BitsSpec()), walk(module, inputs), runtime.supports())
-    draft = space.stitch(module, {}, space.dense())
-    compressed = draft.compress(QUANTIZERS.get("affine", where="x")(), runtime.supports())
-    artifact = runtime.prepare(module, inputs, {}).lower(compressed, tmp_path / "a")
+    compressed = space.draft({}, space.dense()).stitch(module, codes_of(module, runtime.supports()))
+    artifact = runtime.prepare(module, inputs, {}, "damaged").lower(compressed, tmp_path / "a")
     victim = artifact.folder / sorted(artifact.files)[0]
     data = bytearray(victim.read_bytes())
     data[len(data) // 2] ^= 1
@@ -77,4 +84,4 @@ def test_a_module_that_cannot_be_converted_is_refused(name: str) -> None:
 
     runtime = RUNTIMES.get(name, where="x")(TargetSpec())
     with pytest.raises(StudyError, match="cannot convert this model"):
-        runtime.prepare(Untraceable(), {"input_ids": torch.zeros(2, 4, dtype=torch.long)}, {})
+        runtime.prepare(Untraceable(), {"input_ids": torch.zeros(2, 4, dtype=torch.long)}, {}, "untraceable")

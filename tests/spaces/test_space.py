@@ -14,7 +14,7 @@ from slimfront.studies.compressed import Capabilities
 from slimfront.studies.errors import StudyError
 from slimfront.studies.schema import BitsSpec, DistillationSpec, SpaceSpec, SparsitySpec
 
-from tests.conftest import example_inputs, make_encoder
+from tests.conftest import codes_of, example_inputs, make_encoder
 
 MODULE, INPUTS = make_encoder("bert", blocks=3), example_inputs()
 ANATOMY = walk(MODULE, INPUTS)
@@ -69,14 +69,19 @@ def test_uniform_begins_dense_and_never_repeats() -> None:
 def test_stitched_model_is_smaller_and_the_dense_one_untouched() -> None:
     before = {name: value.clone() for name, value in MODULE.named_parameters()}
     scores = {s.name: torch.arange(s.units).float() for s in ANATOMY.structures}
-    draft = SPACE.stitch(MODULE, scores, SPACE.uniform()[-1])
-    count = [sum(p.numel() for p in module.parameters()) for module in (draft.module, MODULE)]
+    draft = SPACE.draft(scores, SPACE.uniform()[-1])
+    cut = draft.cut(MODULE)
+    count = [sum(p.numel() for p in module.parameters()) for module in (cut, MODULE)]
     assert count[0] < count[1]
     with torch.no_grad():
-        assert torch.isfinite(draft.module(**INPUTS).logits).all()
+        assert torch.isfinite(cut(**INPUTS).logits).all()
     assert all(torch.equal(value, before[name]) for name, value in MODULE.named_parameters())
     for structure in ANATOMY.structures:
         assert abs(draft.kept[structure.name] - 0.33 * structure.units) <= 1
+    stitched = draft.stitch(MODULE, codes_of(MODULE, CAPABILITIES))
+    assert {name: tensor.shape for name, tensor in stitched.tensors.items()} == {
+        name: tuple(value.shape) for name, value in cut.named_parameters()
+    }
 
 
 def test_empty_space_is_refused() -> None:

@@ -1,0 +1,148 @@
+"""Decides which configuration comes next, and whom it runs against."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from slimfront.search.ledger import Ledger
+from slimfront.search.prediction import Predictor
+from slimfront.search.records import Trial
+from slimfront.search.samplers import Observation, Sampler
+from slimfront.spaces.configuration import Configuration
+from slimfront.spaces.space import Space
+from slimfront.studies.limits import Limit
+from slimfront.studies.schema import Study
+
+Json = dict[str, Any]
+# After so many duplicates in a row an unvisited neighbour is tried.
+STREAK = 3
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A configuration and how it came about: ``dense``, ``uniform``, ``sampled`` or ``neighbour``."""
+
+    configuration: Configuration
+    kind: str
+
+
+class Chooser:
+    """Chooses from the ledger alone: a resumed search chooses what an undisturbed one would.
+
+    Args:
+        study: The study.
+        space: Its space.
+        sampler: Decides what comes after the uniform settings.
+        limits: The study's constraints.
+        ledger: All trials so far.
+        objectives: Unit and direction by objective.
+        predictor: Predicts what a configuration will measure, or None.
+
+    Attributes:
+        sampling: Whether all uniform settings were handed out.
+    """
+
+    def __init__(
+        self,
+        study: Study,
+        space: Space,
+        sampler: Sampler,
+        limits: Mapping[str, Limit],
+        ledger: Ledger,
+        objectives: Mapping[str, Json],
+        predictor: Predictor | None,
+    ) -> None:
+        self._study, self._space, self._sampler, self._limits = study, space, sampler, limits
+        self._ledger, self._objectives, self._predictor = ledger, objectives, predictor
+        self._uniform = space.uniform()
+        self._observations: dict[int, Observation] = {}
+        self.sampling = False
+
+    def next(self) -> Choice | None:
+        """Return the next configuration, or None when every point was visited."""
+        for configuration in self._uniform:
+            if not self._ledger.visited(configuration):
+                return Choice(configuration, "uniform" if len(self._ledger) else "dense")
+        self.sampling = True
+        seed = self.seed(len(self._ledger))
+        directions = [entry["direction"] for entry in self._objectives.values()]
+        values = self._sampler.suggest(self._space.domains, directions, self._history(), seed)
+        configuration = self._space.canonical(values)
+        fresh = not self._ledger.visited(configuration)
+        if fresh or (self._ledger.twin(configuration) and self._ledger.streak() < STREAK):
+            return Choice(configuration, "sampled")
+        found = self._unvisited(configuration, seed)
+        return None if found is None else Choice(found, "neighbour")
+
+    def seed(self, number: int) -> int:
+        """Return the seed of a trial."""
+        sequence = np.random.SeedSequence([self._study.search.seed, number])
+        return int(sequence.generate_state(1)[0] % 2**31)
+
+    def predicted(self, configuration: Configuration) -> Json | None:
+        """Return bytes, latency relative to dense and divergence in nats that are predicted."""
+        if self._predictor is None:
+            return None
+        found = self._predictor.predict([configuration])
+        return {"size": int(found.size[0]), "latency": float(found.latency[0]), "loss": float(found.loss[0])}
+
+    def rivals(self, predicted: Json) -> list[tuple[int, float]]:
+        """Return the trials that a candidate must not fall behind, each with the margin that it is allowed.
+
+        They are the most accurate member of the front that is predicted to be no larger and no slower, and the dense
+        model where a constraint bounds the accuracy.
+        """
+        dense = self._ledger.dense
+        others = [name for name in self._objectives if name != "accuracy"]
+        if dense is None or not self._study.search.delta or len(others) == len(self._objectives):
+            return []
+        if any(name not in predicted for name in others):
+            return []
+        found = []
+        better = [t for t in self._ledger.front if all(t.steer(name) <= predicted[name] for name in others)]
+        if better:
+            found.append((max(better, key=lambda t: (t.value("accuracy"), -t.number)).number, 0.0))
+        if "accuracy" in self._limits:
+            base = {name: dense.value(name) for name in self._objectives}
+            bound = self._limits["accuracy"].bound(base)
+            found.append((dense.number, dense.value("accuracy") - bound))
+        return found
+
+    def _unvisited(self, start: Configuration, seed: int) -> Configuration | None:
+        """Return a configuration nearest to ``start`` that was not visited, ties broken at random."""
+        rng = random.Random(seed)
+        seen, ring = {start}, [start]
+        while ring:
+            grown: list[Configuration] = []
+            rng.shuffle(ring)
+            for point in ring:
+                fresh = [other for other in self._space.neighbours(point) if other not in seen]
+                unvisited = [other for other in fresh if not self._ledger.visited(other)]
+                if unvisited:
+                    return rng.choice(unvisited)
+                seen.update(fresh)
+                grown += fresh
+            ring = grown
+        return None
+
+    def _history(self) -> list[Observation]:
+        dense = self._ledger.dense
+        assert dense is not None
+        return list(self._observe(dense))
+
+    def _observe(self, dense: Trial) -> Iterator[Observation]:
+        base = {name: dense.value(name) for name in self._objectives}
+        for trial in self._ledger.finished():
+            if trial.number not in self._observations:
+                steer = {name: trial.steer(name) for name in self._objectives}
+                # A stand-in is relative: bring it to the objective's unit before it meets a bound.
+                like = {name: value * base[name] / (dense.steer(name) or 1) for name, value in steer.items()}
+                violations = {name: limit.violation(like[name], base) for name, limit in self._limits.items()}
+                self._observations[trial.number] = Observation(
+                    dict(trial.configuration), tuple(steer.values()), violations, trial.details.get("divergence")
+                )
+            yield self._observations[trial.number]

@@ -1,0 +1,51 @@
+"""What a worker tells the coordinator about the model: enough to lay the space and to predict, without the model."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable
+from typing import Any
+
+from slimfront.search.evaluator import Evaluator
+from slimfront.search.prediction import Predictor, Tables
+from slimfront.search.prediction.building import Builder
+from slimfront.search.prediction.timing import Bench
+from slimfront.search.preparation import lay_space
+from slimfront.search.sensitivity import sensitivities
+from slimfront.spaces.space import Space
+from slimfront.spaces.structure import Anatomy
+from slimfront.studies.schema import Study
+
+Json = dict[str, Any]
+Progress = Callable[[str, float], None]
+
+
+def guide(evaluator: Evaluator, progress: Progress) -> Json:
+    """Return the model's anatomy and the tables of its space, as JSON."""
+    subject, space, target = evaluator.subject, evaluator.space, evaluator.study.target
+    shapes = {name: tuple(value.shape) for name, value in subject.module.named_parameters()}
+    bench = Bench(
+        space=space,
+        scores=evaluator.scores,
+        runtime=evaluator.runtime,
+        blueprint=evaluator.blueprint,
+        compress=lambda configuration: evaluator.compress(configuration, 0),
+        request=subject.request(target.batch, target.tokens),
+        shapes=shapes,
+        identity={
+            "target": target.model_dump(mode="json"),
+            "model": type(subject.module).__name__,
+            "library": importlib.metadata.version(target.runtime),
+        },
+    )
+    losses = sensitivities(subject, space, evaluator.scores, evaluator.bank, progress)
+    builder = Builder(space, evaluator.scores, evaluator.runtime, evaluator.blueprint, shapes)
+    tables = builder.build(bench.timing(progress), bench.modes(), losses)
+    return {"anatomy": space.anatomy.to_json(), "tables": tables.to_json()}
+
+
+def follow(study: Study, told: Json) -> tuple[Space, Predictor]:
+    """Return the space and the predictor that a worker told of."""
+    runtime, space = lay_space(study, Anatomy.from_json(told["anatomy"]))
+    tables = Tables.from_json(told["tables"])
+    return space, Predictor(tables, runtime, space.capabilities.precisions, space.dense())

@@ -1,0 +1,128 @@
+"""What the coordinator knows of its trials, kept up to date trial by trial."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from slimfront.search.front import hypervolume, losses_of, non_dominated
+from slimfront.search.records import Trial
+from slimfront.spaces.configuration import Configuration
+
+Json = dict[str, Any]
+
+
+class Ledger:
+    """All trials of a run.
+
+    Args:
+        objectives: Unit and direction by objective.
+        trials: Trials so far.
+
+    Attributes:
+        dense: The dense model's trial, once it is complete.
+        front: Feasible, complete trials that no other beats, in no order.
+        evaluated: How many trials were started that are no duplicates.
+        cpu: CPU seconds of all trials together.
+    """
+
+    def __init__(self, objectives: Mapping[str, Json], trials: Iterable[Trial]) -> None:
+        self._objectives = dict(objectives)
+        self._trials: dict[int, Trial] = {}
+        self._states: dict[str, int] = {}
+        self._numbers: list[int] = []
+        self._origin: dict[Configuration, int] = {}
+        self._visited: dict[Configuration, None] = {}
+        self._grown: list[float] = []
+        self.dense: Trial | None = None
+        self.front: list[Trial] = []
+        self.evaluated, self.cached, self.cpu = 0, 0, 0.0
+        for trial in trials:
+            self.put(trial)
+
+    def put(self, trial: Trial) -> list[Trial]:
+        """Take a trial that is new or has changed; return those whose artifacts nobody needs any longer."""
+        before = self._trials.get(trial.number)
+        self._trials[trial.number] = trial
+        self._states[trial.state] = self._states.get(trial.state, 0) + 1
+        if before is None:
+            self._visited[trial.configuration] = None
+            self.evaluated += trial.cached_from is None
+        else:
+            self._states[before.state] -= 1
+            self.evaluated -= before.cached_from is None and trial.cached_from is not None
+        if trial.state not in ("complete", "stopped") or (before is not None and before.state == trial.state):
+            return []
+        bisect.insort(self._numbers, trial.number)
+        self.cpu += float(trial.details.get("cpu", {}).get("total", 0.0))
+        self.cached += trial.cached_from is not None
+        if trial.cached_from is not None:
+            return [trial]
+        self._origin[trial.configuration] = trial.number
+        left = [trial] if trial.state == "stopped" else self._welcome(trial)
+        self._grown.append(self.hypervolume())
+        return left
+
+    def _welcome(self, trial: Trial) -> list[Trial]:
+        if trial.kind == "dense":
+            self.dense = trial
+        if not trial.feasible:
+            return [] if trial.kind == "dense" else [trial]
+        candidates = [*self.front, trial]
+        kept = {
+            candidates[row].number
+            for row in non_dominated(losses_of(self._objectives, [self._values(t) for t in candidates]))
+        }
+        self.front = [other for other in candidates if other.number in kept]
+        return [other for other in candidates if other.number not in kept and other.kind != "dense"]
+
+    def _values(self, trial: Trial) -> dict[str, float]:
+        return {name: trial.value(name) for name in self._objectives}
+
+    def hypervolume(self) -> float:
+        """Return the share of the box between dense and ideal that the front dominates."""
+        if self.dense is None:
+            return 0.0
+        return hypervolume(self._objectives, self._values(self.dense), [self._values(t) for t in self.front])
+
+    def finished(self) -> list[Trial]:
+        """Return complete and stopped trials by number."""
+        return [self._trials[number] for number in self._numbers]
+
+    def running(self) -> list[Trial]:
+        """Return the trials that are running, by number."""
+        if not self._states.get("running"):
+            return []
+        return sorted((t for t in self._trials.values() if t.state == "running"), key=lambda t: t.number)
+
+    def count(self, state: str) -> int:
+        """Return how many trials are in a state."""
+        return self._states.get(state, 0)
+
+    def twin(self, configuration: Configuration) -> Trial | None:
+        """Return the finished trial of an equal configuration that is no duplicate itself."""
+        number = self._origin.get(configuration)
+        return None if number is None else self._trials[number]
+
+    def visited(self, configuration: Configuration) -> bool:
+        """Return whether a configuration was started before."""
+        return configuration in self._visited
+
+    def streak(self) -> int:
+        """Return how many of the last trials were duplicates."""
+        found = 0
+        while (trial := self._trials.get(len(self._trials) - 1 - found)) is not None and trial.cached_from is not None:
+            found += 1
+        return found
+
+    def stalled(self, patience: int, gain: float) -> bool:
+        """Return whether the last ``patience`` trials have enlarged the hypervolume by less than a share ``gain``."""
+        grown = self._grown
+        return len(grown) > patience and grown[-1] <= grown[-1 - patience] * (1 + gain)
+
+    def __len__(self) -> int:
+        return len(self._trials)
+
+    def __getitem__(self, number: int) -> Trial:
+        return self._trials[number]
