@@ -16,9 +16,9 @@ from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.objectives.runtimes.runtime import Session
 from slimfront.studies.encoding import Batch
 
-WARM_UP, LEAST_PAIRS, MOST_PAIRS, SECONDS, RESAMPLES = 3, 20, 150, 1.5, 500
+WARM_UP, LEAST_PAIRS, MOST_PAIRS, SECONDS, RESAMPLES = 3, 20, 120, 1.2, 500
 # Half of the 95 % interval of the ratio, relative: more pairs are run until it is this narrow.
-PRECISION = 0.01
+PRECISION = 0.02
 Times = npt.NDArray[np.float64]
 
 
@@ -28,7 +28,7 @@ class Latency(Objective):
 
     Candidate and dense artifact run in randomly ordered pairs; the value is the ratio of their medians times the
     dense artifact's own milliseconds, the interval is a bootstrap over the pairs. Samplers are told the predicted
-    latency instead, which is repeatable,, so that the clock's noise cannot change which trials a seed gives.
+    latency instead, which is repeatable, so that the clock's noise cannot change which trials a seed gives.
     """
 
     unit = "ms"

@@ -7,7 +7,8 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from slimfront.search.racing import Race, Rival, chunks
+from scipy.stats import hypergeom
+from slimfront.search.racing import LOOKS, SPEND, Race, Rival, Urn, chunks, refutes
 
 TOTAL = 400
 Bools = npt.NDArray[np.bool_]
@@ -102,14 +103,32 @@ def test_all_seen_gives_the_accuracy_itself() -> None:
 def test_one_sentence() -> None:
     race = Race([Rival(0, np.array([True]))], 1, 0.05)
     race.update(np.array([0]), np.array([False]))
-    assert race.beaten_by() is not None
+    assert race.beaten_by() is None and race.upper_bound() == race.estimate() == 0.0
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.integers(1, 5000), st.integers(1, 64), st.floats(1, 4))
-def test_chunks_cover_everything_once(total: int, first: int, growth: float) -> None:
-    found = [index for part in chunks(total, first, growth) for index in range(total)[part]]
+@given(st.integers(1, 5000))
+def test_chunks_cover_everything_once(total: int) -> None:
+    found = [index for part in chunks(total) for index in range(total)[part]]
     assert found == list(range(total))
+
+
+def test_shares_of_the_error_add_up_to_all_of_it() -> None:
+    assert sum(SPEND) == pytest.approx(1.0) and len(SPEND) == len(LOOKS)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(5, 40), st.integers(5, 40), st.data())
+def test_test_is_exact(misses: int, hits: int, data: st.DataObject) -> None:
+    """Every pair of urns at the null is drawn from in every way: the test rejects at most at its level."""
+    drawn = data.draw(st.integers(1, misses)), data.draw(st.integers(1, hits))
+    held = data.draw(st.integers(0, min(misses, hits)))
+    chance = 0.0
+    for wins in range(max(0, drawn[0] - misses + held), min(held, drawn[0]) + 1):
+        for losses in range(max(0, drawn[1] - hits + held), min(held, drawn[1]) + 1):
+            if refutes(Urn(misses, drawn[0], wins), Urn(hits, drawn[1], losses), 0, 0.1):
+                chance += hypergeom.pmf(wins, misses, held, drawn[0]) * hypergeom.pmf(losses, hits, held, drawn[1])
+    assert chance <= 0.1 + 1e-9
 
 
 @pytest.mark.parametrize("delta", [0.0, 1.0, -1.0])

@@ -28,11 +28,11 @@ def fill(folder: Path) -> Records:
     records = Records(folder, create=True)
     records.begin("study", OBJECTIVES)
     for number, bits in enumerate((32, 8, 4)):
-        records.start(Configuration({"bits/all": bits}), DOMAINS, "uniform", lambda n: 100 + n)
+        trial = records.start(number, Configuration({"bits/all": bits}), DOMAINS, "uniform", 100 + number)
         if number == 0:
-            records.complete(number, outcome(100, 0.8), {"accuracy": -0.1})
+            assert records.complete(trial, outcome(100, 0.8), {"accuracy": -0.1}) == Records(folder).trials()[0]
         elif number == 1:
-            records.fail(number, "MemoryError: too large")
+            assert records.fail(trial, "MemoryError: too large") == Records(folder).trials()[1]
     return records
 
 
@@ -47,7 +47,8 @@ def test_everything_written_is_read_back_by_another_process(tmp_path: Path) -> N
     )
     assert failed.state == "failed" and failed.error == "MemoryError: too large"
     assert (running.state, running.attempts, running.configuration["bits/all"]) == ("running", 1, 4)
-    again = Records(tmp_path).again(2)
+    again = Records(tmp_path).again(running)
+    assert again == Records(tmp_path).trials()[2]
     assert (again.number, again.attempts, again.seed) == (2, 2, 102)
 
 
@@ -57,6 +58,22 @@ def test_records_are_a_plain_optuna_study(tmp_path: Path) -> None:
     assert study.metric_names == ["size", "accuracy"]
     assert [trial.number for trial in study.best_trials] == [0]
     assert study.trials[0].params == {"bits/all": 32} and study.trials[0].values == [100, 0.8]
+
+
+def test_a_trial_that_was_stopped_early_is_pruned_and_keeps_its_bound(tmp_path: Path) -> None:
+    records = fill(tmp_path)
+    trial = records.start(3, Configuration({"bits/all": 4}), DOMAINS, "sampled", 7)
+    told = {**outcome(60, 0.7), "stopped": {"by": 0, "bound": 0.75}, "sentences": 64}
+    assert records.complete(trial, told, {"accuracy": 0.05}) == Records(tmp_path).trials()[3]
+    found = Records(tmp_path).trials()[3]
+    assert (found.state, found.details["stopped"]["bound"], found.value("size")) == ("stopped", 0.75, 60)
+    assert records.study.trials[3].state.name == "PRUNED" and [t.number for t in records.study.best_trials] == [0]
+
+
+def test_a_second_writer_is_noticed(tmp_path: Path) -> None:
+    records = fill(tmp_path)
+    with pytest.raises(RecordsError, match="another process writes"):
+        records.start(2, Configuration({"bits/all": 4}), DOMAINS, "sampled", 7)
 
 
 def test_held_out_is_kept_per_trial(tmp_path: Path) -> None:
