@@ -177,10 +177,7 @@ def refutes(wins: Urn, losses: Urn, least: int, alpha: float) -> bool:
     reach = REACH * max(rough, 1.0)
     low = int(np.floor(max(0, least, centre - reach)))
     high = int(np.ceil(min(wins.size, losses.size + least, centre + reach)))
-    for held in range(low, high + 1):
-        if _tail(wins, losses, held, held - least, seen) > alpha:
-            return False
-    return True
+    return all(_tail(wins, losses, held, held - least, seen) <= alpha for held in range(low, high + 1))
 
 
 def _tail(wins: Urn, losses: Urn, held: int, lost: int, seen: float) -> float:
