@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import bisect
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from slimfront.search.box import Box
 from slimfront.search.ledger import Ledger
 from slimfront.search.prediction import Predictor
 from slimfront.search.records import Trial
-from slimfront.search.samplers import Observation, Sampler
+from slimfront.search.samplers import Observation, Problem, Sampler
+from slimfront.search.samplers.evolution import Evolution
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.space import Space
 from slimfront.studies.limits import Limit
@@ -24,7 +27,7 @@ STREAK = 3
 
 @dataclass(frozen=True)
 class Choice:
-    """A configuration and how it came about: ``dense``, ``uniform``, ``sampled`` or ``neighbour``."""
+    """A configuration and how it came about: ``dense``, ``uniform``, ``predicted``, ``sampled`` or ``neighbour``."""
 
     configuration: Configuration
     kind: str
@@ -59,7 +62,10 @@ class Chooser:
         self._study, self._space, self._sampler, self._limits = study, space, sampler, limits
         self._ledger, self._objectives, self._predictor = ledger, objectives, predictor
         self._uniform = space.uniform()
-        self._observations: dict[int, Observation] = {}
+        self._observed: list[int] = []
+        self._history: list[Observation] = []
+        self._problem: Problem | None = None
+        self._scout = Evolution()
         self.sampling = False
 
     def next(self) -> Choice | None:
@@ -69,8 +75,12 @@ class Chooser:
                 return Choice(configuration, "uniform" if len(self._ledger) else "dense")
         self.sampling = True
         seed = self.seed(len(self._ledger))
-        directions = [entry["direction"] for entry in self._objectives.values()]
-        values = self._sampler.suggest(self._space.domains, directions, self._history(), seed)
+        problem, history = self._posed(), self._observe()
+        if self._ledger.kinds("predicted") < self._study.search.predicted:
+            values = self._scout.along_the_front(problem, history)
+            if values is not None:
+                return Choice(self._space.canonical(values), "predicted")
+        values = self._sampler.suggest(problem, history, seed)
         configuration = self._space.canonical(values)
         fresh = not self._ledger.visited(configuration)
         if fresh or (self._ledger.twin(configuration) and self._ledger.streak() < STREAK):
@@ -129,20 +139,46 @@ class Chooser:
             ring = grown
         return None
 
-    def _history(self) -> list[Observation]:
+    def _posed(self) -> Problem:
+        """Return what is searched, once the dense model was measured."""
+        dense = self._ledger.dense
+        if self._problem is None:
+            assert dense is not None
+            box = Box.of(self._objectives, *self._in_steering_units(dense))
+            spec, sentences = self._study.space.distillation, int(dense.details.get("sentences", 0))
+            self._problem = Problem(
+                domains=self._space.domains,
+                directions={name: str(entry["direction"]) for name, entry in self._objectives.items()},
+                box=box,
+                predictor=self._predictor,
+                # Forward and backward take about three times a forward run.
+                step_price=3 * spec.batch / sentences if spec and sentences else 0.0,
+                fresh=lambda values: not self._ledger.visited(self._space.canonical(values)),
+            )
+        return self._problem
+
+    def _in_steering_units(self, dense: Trial) -> tuple[dict[str, float], dict[str, Limit]]:
+        """Return the dense model's values and the limits as samplers are told of objectives."""
+        base = {name: dense.value(name) for name in self._objectives}
+        steer = {name: dense.steer(name) for name in self._objectives}
+        limits = {
+            name: Limit(name, limit.upper, None, limit.bound(base) * steer[name] / (base[name] or 1), limit.text)
+            for name, limit in self._limits.items()
+        }
+        return steer, limits
+
+    def _observe(self) -> list[Observation]:
+        """Return all finished trials in the order of their numbers; each is made once."""
         dense = self._ledger.dense
         assert dense is not None
-        return list(self._observe(dense))
+        _, limits = self._in_steering_units(dense)
+        for trial in self._ledger.arrived(len(self._observed)):
+            place = bisect.bisect(self._observed, trial.number)
+            self._observed.insert(place, trial.number)
+            self._history.insert(place, self._observation(trial, limits))
+        return self._history
 
-    def _observe(self, dense: Trial) -> Iterator[Observation]:
-        base = {name: dense.value(name) for name in self._objectives}
-        for trial in self._ledger.finished():
-            if trial.number not in self._observations:
-                steer = {name: trial.steer(name) for name in self._objectives}
-                # A stand-in is relative: bring it to the objective's unit before it meets a bound.
-                like = {name: value * base[name] / (dense.steer(name) or 1) for name, value in steer.items()}
-                violations = {name: limit.violation(like[name], base) for name, limit in self._limits.items()}
-                self._observations[trial.number] = Observation(
-                    dict(trial.configuration), tuple(steer.values()), violations, trial.details.get("divergence")
-                )
-            yield self._observations[trial.number]
+    def _observation(self, trial: Trial, limits: Mapping[str, Limit]) -> Observation:
+        steer = {name: trial.steer(name) for name in self._objectives}
+        violations = {name: limit.violation(steer[name], {}) for name, limit in limits.items()}
+        return Observation(trial.configuration, tuple(steer.values()), violations, trial.details.get("divergence"))

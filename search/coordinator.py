@@ -80,7 +80,7 @@ class Coordinator:
         self._objectives = records.objectives()
         self._changed = threading.Condition()
         self._stopped = False
-        self._ledger = Ledger(self._objectives, records.trials())
+        self._ledger = Ledger(self._objectives, records.trials(), limits)
         self._chooser = Chooser(run.study, space, sampler, limits, self._ledger, self._objectives, predictor)
         self._abandoned = deque(self._ledger.running())
         self._began, self._done_before = time.monotonic(), self._done()

@@ -11,6 +11,7 @@ from typing import Any
 import moocore
 import numpy as np
 import numpy.typing as npt
+from slimfront.search.box import Box
 from slimfront.spaces.configuration import Configuration
 from slimfront.studies.errors import NoFeasiblePoint, StudyError, nearest
 from slimfront.studies.limits import Limit, parse_where
@@ -77,15 +78,23 @@ class Front:
         dense: The dense model's point.
         points: Feasible, mutually non-dominated points by ascending first objective.
         everything: All complete points, duplicates left out.
+        limits: The study's constraints by objective.
     """
 
     objectives: Mapping[str, Json]
     dense: Point
     points: tuple[Point, ...]
     everything: tuple[Point, ...]
+    limits: Mapping[str, Limit] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, objectives: Mapping[str, Json], dense: Point, everything: Sequence[Point]) -> Front:
+    def of(
+        cls,
+        objectives: Mapping[str, Json],
+        dense: Point,
+        everything: Sequence[Point],
+        limits: Mapping[str, Limit] | None = None,
+    ) -> Front:
         """Build the front of some points."""
         feasible = [point for point in everything if point.feasible]
         kept = [feasible[i] for i in non_dominated(losses(objectives, feasible))]
@@ -95,6 +104,7 @@ class Front:
             dense,
             tuple(sorted(kept, key=lambda p: (p.values[first], p.trial))),
             tuple(everything),
+            limits or {},
         )
 
     @property
@@ -165,29 +175,13 @@ class Front:
     def hypervolume(self) -> float:
         """Return the share of the box between the dense model and the ideal that the front dominates.
 
-        Minimized objectives are divided by the dense value; of maximized ones the relative loss is taken.
+        See :class:`slimfront.search.box.Box`.
         """
-        return hypervolume(self.objectives, self.dense.values, [point.values for point in self.points])
+        return Box.of(self.objectives, self.dense.values, self.limits).hypervolume([p.values for p in self.points])
 
 
 def _broken(limit: Limit, point: Point, dense: Point) -> float:
     return limit.violation(point.values[limit.objective], dense.values)
-
-
-def hypervolume(objectives: Mapping[str, Json], dense: Values, points: Sequence[Values]) -> float:
-    """Return the share of the box between the dense model's values and the ideal that some points dominate.
-
-    Minimized objectives are divided by the dense value; of maximized ones the relative loss is taken.
-    """
-    if not points:
-        return 0.0
-    columns = []
-    for name, entry in objectives.items():
-        values = np.array([point[name] for point in points])
-        ratio = values / dense[name] if dense[name] else np.ones_like(values)
-        columns.append(ratio if entry["direction"] == "minimize" else 1 - ratio)
-    box = np.clip(np.stack(columns, axis=1), 0, 1)
-    return float(moocore.hypervolume(box, ref=np.ones(len(columns))))
 
 
 def losses_of(objectives: Mapping[str, Json], points: Sequence[Values]) -> npt.NDArray[np.float64]:

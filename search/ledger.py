@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import bisect
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from slimfront.search.front import hypervolume, losses_of, non_dominated
+from slimfront.search.box import Box
+from slimfront.search.front import losses_of, non_dominated
 from slimfront.search.records import Trial
 from slimfront.spaces.configuration import Configuration
+from slimfront.studies.limits import Limit
 
 Json = dict[str, Any]
 
@@ -19,6 +20,7 @@ class Ledger:
     Args:
         objectives: Unit and direction by objective.
         trials: Trials so far.
+        limits: The study's constraints by objective.
 
     Attributes:
         dense: The dense model's trial, once it is complete.
@@ -27,11 +29,14 @@ class Ledger:
         cpu: CPU seconds of all trials together.
     """
 
-    def __init__(self, objectives: Mapping[str, Json], trials: Iterable[Trial]) -> None:
-        self._objectives = dict(objectives)
+    def __init__(
+        self, objectives: Mapping[str, Json], trials: Iterable[Trial], limits: Mapping[str, Limit] | None = None
+    ) -> None:
+        self._objectives, self._limits = dict(objectives), dict(limits or {})
         self._trials: dict[int, Trial] = {}
         self._states: dict[str, int] = {}
-        self._numbers: list[int] = []
+        self._arrived: list[int] = []
+        self._kinds: dict[str, int] = {}
         self._origin: dict[Configuration, int] = {}
         self._visited: dict[Configuration, None] = {}
         self._grown: list[float] = []
@@ -48,13 +53,14 @@ class Ledger:
         self._states[trial.state] = self._states.get(trial.state, 0) + 1
         if before is None:
             self._visited[trial.configuration] = None
+            self._kinds[trial.kind] = self._kinds.get(trial.kind, 0) + 1
             self.evaluated += trial.cached_from is None
         else:
             self._states[before.state] -= 1
             self.evaluated -= before.cached_from is None and trial.cached_from is not None
         if trial.state not in ("complete", "stopped") or (before is not None and before.state == trial.state):
             return []
-        bisect.insort(self._numbers, trial.number)
+        self._arrived.append(trial.number)
         self.cpu += float(trial.details.get("cpu", {}).get("total", 0.0))
         self.cached += trial.cached_from is not None
         if trial.cached_from is not None:
@@ -84,11 +90,12 @@ class Ledger:
         """Return the share of the box between dense and ideal that the front dominates."""
         if self.dense is None:
             return 0.0
-        return hypervolume(self._objectives, self._values(self.dense), [self._values(t) for t in self.front])
+        box = Box.of(self._objectives, self._values(self.dense), self._limits)
+        return box.hypervolume([self._values(trial) for trial in self.front])
 
-    def finished(self) -> list[Trial]:
-        """Return complete and stopped trials by number."""
-        return [self._trials[number] for number in self._numbers]
+    def arrived(self, first: int) -> list[Trial]:
+        """Return complete and stopped trials in the order in which they finished, from the ``first``-th on."""
+        return [self._trials[number] for number in self._arrived[first:]]
 
     def running(self) -> list[Trial]:
         """Return the trials that are running, by number."""
@@ -99,6 +106,10 @@ class Ledger:
     def count(self, state: str) -> int:
         """Return how many trials are in a state."""
         return self._states.get(state, 0)
+
+    def kinds(self, kind: str) -> int:
+        """Return how many trials of a kind were started."""
+        return self._kinds.get(kind, 0)
 
     def twin(self, configuration: Configuration) -> Trial | None:
         """Return the finished trial of an equal configuration that is no duplicate itself."""

@@ -14,6 +14,7 @@ from typing import Any
 from slimfront.search.front import Front, Point
 from slimfront.search.records import FILE, Records, Trial, finished
 from slimfront.studies.errors import NoFeasiblePoint, RecordsError, StudyError, nearest, one_line
+from slimfront.studies.limits import parse_limit
 from slimfront.studies.reader import dump_study, parse_study
 from slimfront.studies.schema import Study
 
@@ -104,7 +105,12 @@ class Run:
             )
         held_out = records.held_out()
         points = [self._point(trial, held_out) for trial in trials if trial.cached_from is None]
-        return Front.of(records.objectives(), points[0], points)
+        objectives = records.objectives()
+        limits = {
+            name: parse_limit(name, text, objectives[name]["unit"], f"constraints.{name}")
+            for name, text in self.study.constraints.items()
+        }
+        return Front.of(objectives, points[0], points, limits)
 
     def _point(self, trial: Trial, held_out: dict[int, Json]) -> Point:
         measured = trial.measurements

@@ -184,6 +184,7 @@ class SearchSpec(Strict):
         delta: Chance, at most, that a trial which belongs to the front is stopped early; 0 stops none.
         patience: Stop when so many trials in a row have hardly enlarged the front's hypervolume.
         budget: Longest CPU time of all trials together, such as ``2h``.
+        predicted: How many configurations along the predicted front follow the uniform settings.
         bank: Largest size of the layer bank, in multiples of the model's fp32 weights.
     """
 
@@ -197,6 +198,7 @@ class SearchSpec(Strict):
     delta: float = Field(default=0.05, ge=0, lt=1)
     patience: int | None = Field(default=None, ge=1)
     budget: str | None = None
+    predicted: int = Field(default=8, ge=0, le=1_000_000)
     bank: float = Field(default=3.0, gt=0)
 
     @field_validator("timeout", "budget")

@@ -42,12 +42,18 @@ class Predictor:
         runtime: The target, which knows the modes.
         precisions: The target's precisions by position.
         dense: The dense configuration.
+
+    Attributes:
+        tables: The tables.
+        bytes: The dense model's size.
     """
 
     def __init__(self, tables: Tables, runtime: Runtime, precisions: Sequence[str], dense: Mapping[str, Value]) -> None:
         self.tables, self._runtime, self._precisions = tables, runtime, precisions
         self._modes: dict[tuple[int, int], str] = {}
-        self._dense = float(self._milliseconds(tables.levels([dense]))[0])
+        row = tables.levels([dense])
+        self._dense = float(self._milliseconds(row)[0])
+        self.bytes = int(tables.sizes(row)[0])
 
     def predict(self, configurations: Sequence[Mapping[str, Value]]) -> Prediction:
         """Return the predictions for some configurations."""

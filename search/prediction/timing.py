@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import platform
+import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,7 +25,7 @@ from slimfront.studies.encoding import Batch
 Progress = Callable[[str, float], None]
 Json = dict[str, Any]
 Shapes = Mapping[str, tuple[int, ...]]
-FILE, VERSION, REPEATS = "timing.json", 2, 15
+FILE, VERSION, REPEATS, PACES = "timing.json", 3, 15, 9
 
 
 @dataclass(frozen=True)
@@ -115,14 +117,27 @@ class Bench:
         return {name: Form(form.bits, form.shape, form.group) for name, form in forms.items()}
 
     def _measure(self, progress: Progress) -> Json:
-        """Profile each kernel on the dense and on the most cut model."""
+        """Profile each kernel on the dense and on the most cut model.
+
+        Each profile stands between two timings of the dense model, by which it is scaled: a busy or throttled machine
+        must not make one kernel look slower than another.
+        """
         matrices: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
         structures: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
         rest: dict[str, list[float]] = defaultdict(list)
         designs = list(self._designs())
+        pace = self._pace()
+        paces = [pace()]
+        profiles = []
         for number, (configuration, mode) in enumerate(designs):
-            draft = self.space.draft(self.scores, configuration)
-            times = self.blueprint.profile(self.compress(configuration), mode, self.request, REPEATS)
+            compressed = self.compress(configuration)
+            profiles.append(self.blueprint.profile(compressed, mode, self.request, REPEATS))
+            paces.append(pace())
+            progress("timing each layer on the target", (number + 1) / len(designs))
+        usual = float(np.median(paces))
+        for (configuration, mode), found, before, after in zip(designs, profiles, paces, paces[1:], strict=False):
+            draft, scale = self.space.draft(self.scores, configuration), 2 * usual / (before + after)
+            times = {name: scale * spent for name, spent in found.items()}
             for name, form in self._products(draft).items():
                 kernel = self.runtime.kernel(form, mode)
                 matrices[name][str(kernel)].append([int(np.prod(form.shape)), times[name]])
@@ -130,8 +145,24 @@ class Bench:
                 units = draft.kept.get(structure.name, structure.units)
                 structures[structure.name][draft.precision].append([units, times.get(structure.name, 0.0)])
             rest[draft.precision].append(times[""])
-            progress("timing each layer on the target", (number + 1) / len(designs))
         return {"matrices": matrices, "structures": structures, "rest": rest}
+
+    def _pace(self) -> Callable[[], float]:
+        """Return a function that times the dense model, in milliseconds."""
+        with tempfile.TemporaryDirectory() as folder:
+            artifact = self.blueprint.lower(self.compress(self.space.dense()), Path(folder) / "dense")
+            session = self.runtime.load(artifact)
+
+        def pace() -> float:
+            times = []
+            for _ in range(PACES):
+                start = time.perf_counter()
+                session.run(self.request)
+                times.append((time.perf_counter() - start) * 1e3)
+            return float(np.median(times))
+
+        pace()
+        return pace
 
     def _designs(self) -> Iterator[tuple[Configuration, str]]:
         """Yield uniform settings and modes, so that each kernel runs on the dense and on the most cut model."""
@@ -155,8 +186,8 @@ class Bench:
 def _line(points: list[list[float]]) -> tuple[float, float]:
     """Return start and slope of the line through the median time at each amount of work; times do not fall."""
     by_work: dict[float, list[float]] = defaultdict(list)
-    for work, time in points:
-        by_work[work].append(time)
+    for work, spent in points:
+        by_work[work].append(spent)
     amounts = sorted(by_work)
     times = [float(np.median(by_work[amount])) for amount in amounts]
     if len(amounts) < 2:

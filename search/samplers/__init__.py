@@ -1,5 +1,5 @@
 """Samplers: which configuration is next."""
 
-from slimfront.search.samplers.sampler import SAMPLERS, Observation, Sampler
+from slimfront.search.samplers.sampler import SAMPLERS, Observation, Problem, Sampler
 
-__all__ = ["SAMPLERS", "Observation", "Sampler"]
+__all__ = ["SAMPLERS", "Observation", "Problem", "Sampler"]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import optuna
-from slimfront.search.samplers.sampler import SAMPLERS, OptunaSampler
+from slimfront.search.samplers.sampler import SAMPLERS
+from slimfront.search.samplers.through_optuna import OptunaSampler
 
 
 @SAMPLERS.register("gp")

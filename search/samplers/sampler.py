@@ -1,23 +1,18 @@
-"""The samplers' contract, and Optuna's samplers under it."""
+"""The samplers' contract."""
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-import optuna
-from slimfront.spaces.domain import Domain, Value, to_optuna
+from slimfront.search.box import Box
+from slimfront.search.prediction import Predictor
+from slimfront.spaces.domain import Domain, Value
 from slimfront.studies.registry import Registry
 
-DIRECTIONS = {
-    "minimize": optuna.study.StudyDirection.MINIMIZE,
-    "maximize": optuna.study.StudyDirection.MAXIMIZE,
-}
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Observation:
     """A finished trial as the samplers see it.
 
@@ -33,68 +28,48 @@ class Observation:
     violations: Mapping[str, float]
     divergence: float | None = None
 
+    @property
+    def feasible(self) -> bool:
+        """Whether all constraints are kept."""
+        return all(violation <= 0 for violation in self.violations.values())
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is searched.
+
+    Attributes:
+        domains: What may be chosen.
+        directions: ``minimize`` or ``maximize`` by objective.
+        box: What the hypervolume is measured in, in the observations' units, once the dense model was measured.
+        predictor: Predicts what a configuration will measure, or None.
+        step_price: What a step of recovery costs, as a share of a trial without recovery.
+        fresh: Tells whether no configuration of the same effect was started yet.
+    """
+
+    domains: Mapping[str, Domain]
+    directions: Mapping[str, str]
+    box: Box | None = None
+    predictor: Predictor | None = field(default=None, repr=False)
+    step_price: float = 0.0
+    fresh: Callable[[Mapping[str, Value]], bool] = field(default=lambda _values: True, repr=False)
+
 
 class Sampler(ABC):
-    """Suggests a configuration from the history alone: a resumed search suggests what an undisturbed one would."""
+    """Suggests a configuration from the history alone: a resumed search suggests what an undisturbed one would.
+
+    What an instance remembers between two suggestions may save time, but must not change the second.
+    """
 
     @abstractmethod
-    def suggest(
-        self,
-        domains: Mapping[str, Domain],
-        directions: Sequence[str],
-        history: Sequence[Observation],
-        seed: int,
-    ) -> dict[str, Value]:
+    def suggest(self, problem: Problem, history: Sequence[Observation], seed: int) -> dict[str, Value]:
         """Return a value for every parameter.
 
         Args:
-            domains: What may be chosen.
-            directions: ``minimize`` or ``maximize`` per objective.
-            history: Finished trials in the order of their numbers.
+            problem: What is searched.
+            history: Finished trials in the order of their numbers; the same objects in every call.
             seed: All randomness comes from it.
         """
-
-
-class OptunaSampler(Sampler):
-    """An Optuna sampler that is given the whole history anew for each suggestion."""
-
-    @abstractmethod
-    def make(self, seed: int) -> optuna.samplers.BaseSampler:
-        """Return the Optuna sampler."""
-
-    def suggest(
-        self,
-        domains: Mapping[str, Domain],
-        directions: Sequence[str],
-        history: Sequence[Observation],
-        seed: int,
-    ) -> dict[str, Value]:
-        """See :meth:`Sampler.suggest`."""
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        sampler = self.make(seed)
-        distributions = to_optuna(domains)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            study = optuna.create_study(directions=[DIRECTIONS[d] for d in directions], sampler=sampler)
-            for position, seen in enumerate(history):
-                study.add_trial(
-                    optuna.trial.create_trial(
-                        values=list(seen.objectives),
-                        params=dict(seen.values),
-                        distributions=distributions,
-                        constraints=dict(seen.violations) or None,
-                        system_attrs=self._generation(sampler, position),
-                    )
-                )
-            trial = study.ask(distributions)
-        return {name: trial.params[name] for name in domains}
-
-    @staticmethod
-    def _generation(sampler: optuna.samplers.BaseSampler, position: int) -> dict[str, int]:
-        """Number the generations in the order of the history: Optuna numbers a trial only while it asks for it."""
-        if not isinstance(sampler, optuna.samplers.BaseGASampler) or not sampler.population_size:
-            return {}
-        return {sampler._get_generation_key(): position // sampler.population_size}
 
 
 SAMPLERS: Registry[Sampler] = Registry("sampler", "slimfront.search.samplers")

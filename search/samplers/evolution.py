@@ -1,0 +1,92 @@
+"""Evolves the front inside the prediction and measures what is likely to enlarge it most."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from slimfront.search.prediction.frontier import frontier
+from slimfront.search.prediction.tables import Ints
+from slimfront.search.samplers.moves import Moves
+from slimfront.search.samplers.random import Random
+from slimfront.search.samplers.sampler import SAMPLERS, Observation, Problem, Sampler
+from slimfront.search.samplers.screen import Archive, Screen, normal
+from slimfront.spaces.domain import Value
+
+ROUNDS, OFFSPRING, SURVIVORS = 3, 96, 24
+# Without prediction, and for a share of the trials, chance decides: no prediction is so good as to be trusted always.
+EXPLORE = 0.05
+
+
+@SAMPLERS.register("evolution")
+class Evolution(Sampler):
+    """Screened evolution.
+
+    Parents are the front's members and the configurations along the predicted front. Their offspring live through a
+    few rounds inside the prediction, whose correction is drawn from its posterior (Thompson 1933), so that what is
+    uncertain gets its chance; the one that adds most hypervolume for its price is suggested. Where nothing can be
+    predicted, the suggestion is random.
+    """
+
+    def __init__(self) -> None:
+        self._archive: Archive | None = None
+        self._frontier: Ints | None = None
+
+    def suggest(self, problem: Problem, history: Sequence[Observation], seed: int) -> dict[str, Value]:
+        """See :meth:`Sampler.suggest`."""
+        rng = np.random.default_rng(seed)
+        if problem.predictor is None or problem.box is None or rng.random() < EXPLORE:
+            return Random().suggest(problem, history, seed)
+        archive = self._known(problem, history)
+        levels = self._evolve(problem, archive, rng)
+        return _first_fresh(problem, levels) or Random().suggest(problem, history, seed)
+
+    def along_the_front(self, problem: Problem, history: Sequence[Observation]) -> dict[str, Value] | None:
+        """Return the configuration along the predicted front that adds most, or None where none adds anything."""
+        if problem.predictor is None or problem.box is None:
+            return None
+        archive = self._known(problem, history)
+        levels = self._along(problem)
+        gains = Screen(archive, None).gains(levels)
+        return _first_fresh(problem, levels[_order(gains)[: int((gains > 0).sum())]])
+
+    def _known(self, problem: Problem, history: Sequence[Observation]) -> Archive:
+        if self._archive is None or self._archive.problem is not problem or not self._archive.update(history):
+            self._archive = Archive(problem)
+            self._archive.update(history)
+        return self._archive
+
+    def _along(self, problem: Problem) -> Ints:
+        assert problem.predictor is not None
+        if self._frontier is None:
+            self._frontier = frontier(problem.predictor)
+        return self._frontier
+
+    def _evolve(self, problem: Problem, archive: Archive, rng: np.random.Generator) -> Ints:
+        """Return candidates, the best first."""
+        assert problem.predictor is not None
+        moves = Moves(problem.domains, problem.predictor, rng)
+        screen = Screen(archive, normal(archive, rng))
+        alive = np.vstack([archive.parents(), self._along(problem)])
+        gains = screen.gains(alive)
+        for _ in range(ROUNDS):
+            best = _order(gains)[:SURVIVORS]
+            # The front's members add nothing any more, but what is near them may.
+            parents = np.vstack([alive[best], archive.parents()])
+            born = np.unique(moves.offspring(parents, OFFSPRING), axis=0)
+            alive = np.vstack([alive[best], born])
+            gains = np.concatenate([gains[best], screen.gains(born)])
+        return alive[_order(gains)[: int((gains > 0).sum())]]
+
+
+def _order(gains: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Ints:
+    return np.argsort(-gains, kind="stable")
+
+
+def _first_fresh(problem: Problem, levels: Ints) -> dict[str, Value] | None:
+    """Return the first of some levels ``(candidates, parameters)`` that was never tried, as values."""
+    for row in levels:
+        values = {n: domain.values[level] for (n, domain), level in zip(problem.domains.items(), row, strict=True)}
+        if problem.fresh(values):
+            return values
+    return None

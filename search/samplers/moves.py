@@ -1,0 +1,96 @@
+"""Changes of configurations that make sense for compressions, on levels ``(configurations, parameters)``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from slimfront.search.prediction.predictor import Predictor
+from slimfront.search.prediction.tables import Ints
+from slimfront.spaces.domain import Domain
+
+# Of the counter-moves that keep size or latency best, one of so many is taken.
+NEAREST = 3
+
+
+class Moves:
+    """Makes offspring.
+
+    Args:
+        domains: What may be chosen.
+        predictor: Tells what a step costs in bytes and milliseconds.
+        rng: All randomness comes from it.
+    """
+
+    def __init__(self, domains: Mapping[str, Domain], predictor: Predictor, rng: np.random.Generator) -> None:
+        self._counts = np.array([len(domain.values) for domain in domains.values()])
+        self._ordered = np.array([domain.ordered for domain in domains.values()])
+        self._blocks = _blocks(list(domains))
+        self._predictor, self._rng = predictor, rng
+
+    def offspring(self, parents: Ints, count: int) -> Ints:
+        """Return about ``count`` offspring of some parents, all kinds of moves in equal shares."""
+        quarter = max(1, count // 4)
+        picks = self._rng.integers(len(parents), size=(4, quarter))
+        return np.vstack(
+            [
+                self.step(parents[picks[0]]),
+                self.cross(parents[picks[1]], parents[self._rng.integers(len(parents), size=quarter)]),
+                self.jump(parents[picks[2]]),
+                self.trade(parents[self._rng.integers(len(parents))], quarter),
+            ]
+        )
+
+    def step(self, levels: Ints) -> Ints:
+        """Move one to three parameters of each row by one level; those without order anywhere."""
+        found = levels.copy()
+        for _ in range(3):
+            rows = np.flatnonzero(self._rng.random(len(found)) < (1.0 if _ == 0 else 0.5))
+            places = self._rng.integers(len(self._counts), size=len(rows))
+            moved = found[rows, places] + self._rng.choice([-1, 1], size=len(rows))
+            anywhere = self._rng.integers(self._counts[places])
+            moved = np.where(self._ordered[places], moved, anywhere)
+            found[rows, places] = np.clip(moved, 0, self._counts[places] - 1)
+        return found
+
+    def jump(self, levels: Ints) -> Ints:
+        """Put one or two parameters of each row at any level."""
+        found = levels.copy()
+        for _ in range(2):
+            places = self._rng.integers(len(self._counts), size=len(found))
+            found[np.arange(len(found)), places] = self._rng.integers(self._counts[places])
+        return found
+
+    def cross(self, levels: Ints, others: Ints) -> Ints:
+        """Take each block of each row from one parent or the other."""
+        chosen = self._rng.random((len(levels), self._blocks.max() + 1)) < 0.5
+        return np.where(chosen[:, self._blocks], levels, others)
+
+    def trade(self, parent: Ints, count: int) -> Ints:
+        """Compress one parameter by a level and relax another, so that the size stays, or the latency."""
+        steps = [(place, by) for place in np.flatnonzero(self._ordered) for by in (-1, 1)]
+        steps = [(place, by) for place, by in steps if 0 <= parent[place] + by < self._counts[place]]
+        if not steps:
+            return np.repeat(parent[None], count, axis=0)
+        moved = np.repeat(parent[None], len(steps) + 1, axis=0)
+        for row, (place, by) in enumerate(steps):
+            moved[row, place] += by
+        told = self._predictor.at(moved)
+        found = []
+        for values in (told.size.astype(np.float64), told.latency):
+            change = values[:-1] - values[-1]
+            for one in self._rng.choice(np.flatnonzero(change < 0), size=count // 2 + 1) if (change < 0).any() else []:
+                # The move back of the same parameter would undo it.
+                gap = np.abs(change + change[one]) + np.where(
+                    moved[:-1][:, steps[one][0]] != parent[steps[one][0]], np.inf, 0
+                )
+                other = self._rng.choice(np.argsort(gap, kind="stable")[:NEAREST])
+                found.append(np.where(moved[other] != parent, moved[other], moved[one]))
+        return np.array(found, dtype=np.int64).reshape(-1, len(parent))[:count]
+
+
+def _blocks(names: Sequence[str]) -> Ints:
+    """Return the number of each parameter's block: ``bits/encoder.layer.3.ffn`` lies in ``encoder.layer.3``."""
+    places = [name.partition("/")[2].rpartition(".")[0] or name.partition("/")[0] for name in names]
+    numbers = {place: number for number, place in enumerate(dict.fromkeys(places))}
+    return np.array([numbers[place] for place in places], dtype=np.int64)

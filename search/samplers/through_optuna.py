@@ -1,0 +1,104 @@
+"""Optuna's samplers under our contract."""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from slimfront.search.samplers.sampler import Observation, Problem, Sampler
+from slimfront.spaces.domain import Value, to_optuna
+
+DIRECTIONS = {
+    "minimize": optuna.study.StudyDirection.MINIMIZE,
+    "maximize": optuna.study.StudyDirection.MAXIMIZE,
+}
+Distributions = Mapping[str, optuna.distributions.BaseDistribution]
+
+
+class OptunaSampler(Sampler):
+    """An Optuna sampler that is made anew for each suggestion, beside a study of the trials that matter to it.
+
+    The study grows with the history and is made again only when the trials that matter are others: telling Optuna
+    thousands of trials for each suggestion would cost far more than the suggestion. The trial that is asked for is
+    never stored.
+    """
+
+    def __init__(self) -> None:
+        self._told: list[Observation] = []
+        self._storage = optuna.storages.InMemoryStorage()
+        self._study: optuna.Study | None = None
+        self._problem: Problem | None = None
+        self._distributions: Distributions = {}
+
+    @abstractmethod
+    def make(self, seed: int) -> optuna.samplers.BaseSampler:
+        """Return the Optuna sampler."""
+
+    def relevant(self, problem: Problem, history: Sequence[Observation]) -> Sequence[Observation]:  # noqa: ARG002
+        """Return the observations that the sampler is shown: a bounded number, or a suggestion's price would grow."""
+        return history
+
+    def suggest(self, problem: Problem, history: Sequence[Observation], seed: int) -> dict[str, Value]:
+        """See :meth:`Sampler.suggest`."""
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            study = self.study(problem, self.relevant(problem, history))
+            sampler = self.make(seed)
+            asked = _asked(sampler, len(history))
+            space = sampler.infer_relative_search_space(study, asked)
+            found = sampler.sample_relative(study, asked, space)
+            for name, distribution in self._distributions.items():
+                if name not in found:
+                    found[name] = sampler.sample_independent(study, asked, name, distribution)
+        return {name: found[name] for name in problem.domains}
+
+    def study(self, problem: Problem, observations: Sequence[Observation]) -> optuna.Study:
+        """Return a study that holds exactly these observations."""
+        told = self._told
+        if self._study is None or problem is not self._problem or list(observations[: len(told)]) != told:
+            self._problem, self._distributions, self._told = problem, to_optuna(problem.domains), []
+            self._storage = optuna.storages.InMemoryStorage()
+            directions = [DIRECTIONS[direction] for direction in problem.directions.values()]
+            self._study = optuna.create_study(directions=directions, storage=self._storage)
+        for seen in observations[len(self._told) :]:
+            self._study.add_trial(_frozen(seen, self._distributions))
+            self._told.append(seen)
+        # A study object remembers the trials that it has read once: look at the storage through another.
+        return optuna.load_study(study_name=self._study.study_name, storage=self._storage)
+
+
+def _frozen(seen: Observation, distributions: Distributions) -> FrozenTrial:
+    return optuna.trial.create_trial(
+        values=list(seen.objectives),
+        params=dict(seen.values),
+        distributions=dict(distributions),
+        constraints=dict(seen.violations) or None,
+        # All that a genetic sampler is shown are parents.
+        system_attrs={kind._get_generation_key(): 0 for kind in GENETIC},
+    )
+
+
+GENETIC = (optuna.samplers.NSGAIISampler, optuna.samplers.NSGAIIISampler)
+
+
+def _asked(sampler: optuna.samplers.BaseSampler, number: int) -> FrozenTrial:
+    """Return the trial whose values are wanted, one generation after all that is shown."""
+    generation = {kind._get_generation_key(): 1 for kind in GENETIC if isinstance(sampler, kind)}
+    return FrozenTrial(
+        number=number,
+        state=TrialState.RUNNING,
+        value=None,
+        datetime_start=datetime.fromtimestamp(0),
+        datetime_complete=None,
+        params={},
+        distributions={},
+        user_attrs={},
+        system_attrs=generation,
+        intermediate_values={},
+        trial_id=-1,
+    )
