@@ -6,6 +6,7 @@ import importlib.metadata
 from collections.abc import Callable
 from typing import Any
 
+from slimfront.objectives.runtimes import Runtime
 from slimfront.search.evaluator import Evaluator
 from slimfront.search.prediction import Predictor, Tables
 from slimfront.search.prediction.building import Builder
@@ -40,12 +41,16 @@ def guide(evaluator: Evaluator, progress: Progress) -> Json:
     )
     losses = sensitivities(subject, space, evaluator.scores, evaluator.bank, progress)
     builder = Builder(space, evaluator.scores, evaluator.runtime, evaluator.blueprint, shapes)
-    tables = builder.build(bench.timing(progress), bench.modes(), losses)
-    return {"anatomy": space.anatomy.to_json(), "tables": tables.to_json()}
+    timing = bench.timing(progress)
+    summed = _predictor(builder.build(timing, bench.modes(), losses), evaluator.runtime, space)
+    return {"anatomy": space.anatomy.to_json(), "tables": summed.calibrated(timing.probes).to_json()}
 
 
 def follow(study: Study, told: Json) -> tuple[Space, Predictor]:
     """Return the space and the predictor that a worker told of."""
     runtime, space = lay_space(study, Anatomy.from_json(told["anatomy"]))
-    tables = Tables.from_json(told["tables"])
-    return space, Predictor(tables, runtime, space.capabilities.precisions, space.dense())
+    return space, _predictor(Tables.from_json(told["tables"]), runtime, space)
+
+
+def _predictor(tables: Tables, runtime: Runtime, space: Space) -> Predictor:
+    return Predictor(tables, runtime, space.capabilities.precisions, space.dense())

@@ -72,9 +72,9 @@ class Race:
         self._seen = np.concatenate([self._seen, positions])
         self._right = np.concatenate([self._right, correct])
         self._looks += 1
-        # When all is read there is nothing left to stop.
-        if self._beaten is None and len(self._right) < self._total:
-            self._beaten = next((r for r in self._rivals if self._refuted(r, -r.margin)), None)
+        lost = self._refuted if len(self._right) < self._total else self._behind
+        if self._beaten is None:
+            self._beaten = next((rival for rival in self._rivals if lost(rival, -rival.margin)), None)
 
     def beaten_by(self) -> Rival | None:
         """Return the rival that beat the candidate, or None."""
@@ -114,6 +114,10 @@ class Race:
 
     def _most(self) -> float:
         return (int(self._right.sum()) + self._total - len(self._right)) / self._total
+
+    def _behind(self, rival: Rival, difference: float) -> bool:
+        """Return whether the difference to a rival is below ``difference`` once all is read: latency can be spared."""
+        return float(self._right.sum() - rival.correct.sum()) < difference * self._total - 1e-9
 
     def _refuted(self, rival: Rival, difference: float) -> bool:
         """Return whether the mean difference to a rival is surely below ``difference``."""

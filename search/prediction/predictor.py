@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import nnls
 from slimfront.objectives.runtimes import Runtime
 from slimfront.search.prediction.tables import Floats, Ints, Tables
 from slimfront.spaces.domain import Value
@@ -17,6 +18,7 @@ from slimfront.spaces.domain import Value
 POWER = 0.7
 # Smallest divergence that is told from zero, in nats.
 FLOOR = 1e-5
+LEAST_PROBES = 4
 
 
 @dataclass(frozen=True)
@@ -61,9 +63,26 @@ class Predictor:
 
     def at(self, levels: Ints) -> Prediction:
         """Return the predictions for levels ``(configurations, parameters)``."""
-        return Prediction(
-            self.tables.sizes(levels), self._milliseconds(levels) / self._dense, combined(self.tables, levels)
-        )
+        start, slope = self.tables.line
+        latency: Floats = start + slope * self._milliseconds(levels) / self._dense
+        return Prediction(self.tables.sizes(levels), latency, combined(self.tables, levels))
+
+    def calibrated(self, probes: Sequence[tuple[Mapping[str, Value], float]]) -> Tables:
+        """Return the tables with the line that fits whole models best, in relative error.
+
+        What layers take together is not quite what they take one by one: caches are shared, and what stands between
+        them is not all seen.
+
+        Args:
+            probes: Configurations with their latency relative to the dense model's.
+        """
+        if len(probes) < LEAST_PROBES:
+            return self.tables
+        summed = self._milliseconds(self.tables.levels([values for values, _ in probes])) / self._dense
+        measured = np.array([ratio for _, ratio in probes])
+        terms = np.stack([np.ones_like(summed), summed], axis=1) / measured[:, None]
+        (start, slope), _ = nnls(terms, np.ones_like(measured))
+        return replace(self.tables, line=(float(start), float(slope)))
 
     def _milliseconds(self, levels: Ints) -> Floats:
         pairs = zip(self.tables.masks(levels).tolist(), self.tables.precision.at(levels).tolist(), strict=True)

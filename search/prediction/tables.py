@@ -56,6 +56,7 @@ class Tables:
         latency: For each mode terms in milliseconds.
         losses: For each parameter the KL divergence from dense that each level causes alone, in nats.
         steps: The number of recovery steps.
+        line: Start and slope by which the summed latency, relative to the dense model's, becomes that of whole models.
     """
 
     domains: Mapping[str, tuple[Value, ...]]
@@ -66,6 +67,7 @@ class Tables:
     latency: Mapping[str, tuple[Term, ...]]
     losses: tuple[Floats, ...]
     steps: Term
+    line: tuple[float, float] = (0.0, 1.0)
 
     def levels(self, configurations: Sequence[Mapping[str, Value]]) -> Ints:
         """Return the level of each parameter, ``(configurations, parameters)``."""
@@ -108,6 +110,7 @@ class Tables:
             "latency": {mode: [term.to_json() for term in terms] for mode, terms in self.latency.items()},
             "losses": [values.tolist() for values in self.losses],
             "steps": self.steps.to_json(),
+            "line": list(self.line),
         }
 
     @classmethod
@@ -122,4 +125,5 @@ class Tables:
             {mode: tuple(Term.from_json(term) for term in terms) for mode, terms in data["latency"].items()},
             tuple(np.array(values) for values in data["losses"]),
             Term.from_json(data["steps"], int),
+            (float(data["line"][0]), float(data["line"][1])),
         )

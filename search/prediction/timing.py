@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import platform
+import random
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from slimfront.objectives.runtimes import Runtime
+from slimfront.objectives.latency import interleaved
+from slimfront.objectives.runtimes import Runtime, Session
 from slimfront.objectives.runtimes.runtime import Blueprint
 from slimfront.spaces.configuration import Configuration
+from slimfront.spaces.domain import Value
 from slimfront.spaces.draft import Draft, Scores
 from slimfront.spaces.space import Space
 from slimfront.studies.cache import cached
@@ -25,7 +28,7 @@ from slimfront.studies.encoding import Batch
 Progress = Callable[[str, float], None]
 Json = dict[str, Any]
 Shapes = Mapping[str, tuple[int, ...]]
-FILE, VERSION, REPEATS, PACES = "timing.json", 3, 15, 9
+FILE, VERSION, REPEATS, PACES, PROBES = "timing.json", 4, 15, 9, 12
 
 
 @dataclass(frozen=True)
@@ -36,11 +39,13 @@ class Timing:
         matrices: By matrix and kernel: milliseconds without work, and per multiplied weight.
         structures: By structure and precision: milliseconds without units, and per unit kept.
         rest: By precision: everything else.
+        probes: Whole random configurations with their latency relative to the dense model's.
     """
 
     matrices: Mapping[str, Mapping[str, tuple[float, float]]]
     structures: Mapping[str, Mapping[str, tuple[float, float]]]
     rest: Mapping[str, float]
+    probes: Sequence[tuple[Mapping[str, Value], float]] = ()
 
     def matrix(self, name: str, kernel: str | None, work: int) -> float:
         """Return the milliseconds of a product; zero where the kernel was excluded or never measured."""
@@ -96,7 +101,8 @@ class Bench:
             part: {name: {kind: _line(points) for kind, points in kinds.items()} for name, kinds in data[part].items()}
             for part in ("matrices", "structures")
         }
-        return Timing(lines["matrices"], lines["structures"], {n: float(np.median(v)) for n, v in data["rest"].items()})
+        rest = {name: float(np.median(values)) for name, values in data["rest"].items()}
+        return Timing(lines["matrices"], lines["structures"], rest, [(c, ratio) for c, ratio in data["probes"]])
 
     def modes(self) -> tuple[str, ...]:
         """Return every mode that models of the space may run in; any two matrices may decide it."""
@@ -145,13 +151,28 @@ class Bench:
                 units = draft.kept.get(structure.name, structure.units)
                 structures[structure.name][draft.precision].append([units, times.get(structure.name, 0.0)])
             rest[draft.precision].append(times[""])
-        return {"matrices": matrices, "structures": structures, "rest": rest}
+        return {"matrices": matrices, "structures": structures, "rest": rest, "probes": self._probes(progress)}
+
+    def _probes(self, progress: Progress) -> list[tuple[dict[str, Value], float]]:
+        """Return random configurations and their latency, relative to the dense model's in interleaved runs."""
+        rng, dense, found = random.Random(0), self.space.dense(), []
+        reference = self._session(dense)
+        for number in range(PROBES):
+            values = {name: rng.choice(domain.values) for name, domain in self.space.domains.items()}
+            values |= {name: dense[name] for name in values if name.startswith("distillation/")}
+            configuration = self.space.canonical(values)
+            own, base = interleaved(self._session(configuration), reference, self.request)
+            found.append((dict(configuration), float(np.median(own) / np.median(base))))
+            progress("timing whole models on the target", (number + 1) / PROBES)
+        return found
+
+    def _session(self, configuration: Configuration) -> Session:
+        with tempfile.TemporaryDirectory() as folder:
+            return self.runtime.load(self.blueprint.lower(self.compress(configuration), Path(folder) / "probe"))
 
     def _pace(self) -> Callable[[], float]:
         """Return a function that times the dense model, in milliseconds."""
-        with tempfile.TemporaryDirectory() as folder:
-            artifact = self.blueprint.lower(self.compress(self.space.dense()), Path(folder) / "dense")
-            session = self.runtime.load(artifact)
+        session = self._session(self.space.dense())
 
         def pace() -> float:
             times = []
