@@ -14,8 +14,6 @@ from slimfront.search.samplers.screen import Archive, Screen, normal
 from slimfront.spaces.domain import Value
 
 ROUNDS, OFFSPRING, SURVIVORS = 3, 96, 24
-# Without prediction, and for a share of the trials, chance decides: no prediction is so good as to be trusted always.
-EXPLORE = 0.05
 
 
 @SAMPLERS.register("evolution")
@@ -35,7 +33,7 @@ class Evolution(Sampler):
     def suggest(self, problem: Problem, history: Sequence[Observation], seed: int) -> dict[str, Value]:
         """See :meth:`Sampler.suggest`."""
         rng = np.random.default_rng(seed)
-        if problem.predictor is None or problem.box is None or rng.random() < EXPLORE:
+        if problem.predictor is None or problem.box is None:
             return Random().suggest(problem, history, seed)
         archive = self._known(problem, history)
         levels = self._evolve(problem, archive, rng)

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from slimfront.search.coordinator import Coordinator
+from slimfront.search.engines import ENGINES
 from slimfront.search.evaluator import Evaluator
 from slimfront.search.guide import follow, guide
+from slimfront.search.launching import check_names, with_settings
 from slimfront.search.prediction import Predictor
+from slimfront.search.preparation import objectives_of
+from slimfront.search.records import Records, Trial
+from slimfront.search.run import Run
+from slimfront.search.samplers import SAMPLERS
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.space import Space
-from slimfront.studies.reader import parse_study, read_study
+from slimfront.studies.reader import dump_study, parse_study, read_study
 from slimfront.studies.schema import Study
 
 QUICKSTART = Path(__file__).parents[2] / "studies" / "quickstart.yaml"
@@ -69,3 +76,51 @@ class Material:
             if configuration not in found:
                 found.append(configuration)
         return found
+
+
+@dataclass
+class Workplace:
+    """One worker process that serves any number of searches of one study, which may differ in their section ``search``.
+
+    Attributes:
+        study: The study.
+        folder: Where run folders go.
+    """
+
+    study: Study
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self._engine = ENGINES.get("optuna", where="engine")(Run.begin(self.folder / "worker", self.study))
+        self.space, self.predictor = follow(self.study, self._engine.prepare(say))
+
+    def search(
+        self, name: str, listener: Callable[[Coordinator], None] = lambda _coordinator: None, **settings: Any
+    ) -> list[Trial]:
+        """Search until the settings say stop, or go on with a search of that name, and return its trials.
+
+        Args:
+            name: Name of the run folder.
+            listener: Called after each trial.
+            settings: Keys of the section ``search``.
+        """
+        study = with_settings(self.study, settings)
+        folder = self.folder / name
+        (folder / "artifacts").mkdir(parents=True, exist_ok=True)
+        (folder / "study.json").write_text(dump_study(study))
+        run, records = Run.open(folder), Records(folder, create=True)
+        objectives = {n: {"unit": o.unit, "direction": o.direction} for n, o in objectives_of(study).items()}
+        records.begin(study.name, objectives)
+        sampler = SAMPLERS.get(study.search.sampler, where="sampler")()
+        told: list[Coordinator] = []
+
+        def report(_progress: object) -> None:
+            listener(told[0])
+
+        coordinator = Coordinator(run, records, self.space, sampler, check_names(study), None, report, self.predictor)
+        told.append(coordinator)
+        self._engine.search(coordinator)
+        return records.trials()
+
+    def close(self) -> None:
+        self._engine.close()
