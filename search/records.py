@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import sqlite3
 import warnings
@@ -13,8 +14,9 @@ from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
+from slimfront.search.rows import NumberTaken, Rows
 from slimfront.spaces.configuration import Configuration
-from slimfront.spaces.domain import Domain, to_optuna
+from slimfront.spaces.domain import Domain
 from slimfront.studies.errors import RecordsError
 
 FILE = "records.sqlite3"
@@ -188,53 +190,43 @@ class Records:
         Raises:
             RecordsError: another process wrote a trial of this number.
         """
-        trial = Trial(number, "running", configuration, kind, seed, {}, {}, {}, None, None, 1)
         attributes = {"kind": kind, "seed": seed, "attempts": 1}
-        frozen = optuna.trial.create_trial(
-            state=TrialState.RUNNING,
-            params=dict(configuration),
-            distributions=to_optuna(domains),
-            user_attrs={f"slimfront:{name}": value for name, value in attributes.items()},
-        )
         with storage_errors(self.path):
-            self.study.add_trial(frozen)
-            last = self._storage.get_n_trials(self._storage.get_study_id_from_name(self.study.study_name)) - 1
-        if last != number:
-            raise RecordsError(
-                "another process writes into these records",
-                where=str(self.path),
-                given=f"trial {last}",
-                allowed=f"trial {number}",
-                hint="let one process at a time search in a run folder",
-            )
-        return trial
+            try:
+                self._rows.start(
+                    number, configuration, domains, {f"slimfront:{name}": value for name, value in attributes.items()}
+                )
+            except NumberTaken as taken:
+                raise RecordsError(
+                    "another process writes into these records",
+                    where=str(self.path),
+                    given=f"trial {taken.count}",
+                    allowed=f"trial {number}",
+                    hint="let one process at a time search in a run folder",
+                ) from None
+        return Trial(number, "running", configuration, kind, seed, {}, {}, {}, None, None, 1)
 
     def again(self, trial: Trial) -> Trial:
         """Record that a trial left running by a dead process is started once more."""
         with storage_errors(self.path):
-            self._live(trial.number).set_user_attr("slimfront:attempts", trial.attempts + 1)
+            key = self._rows.identity(trial.number)
+            self._storage.set_trial_user_attr(key, "slimfront:attempts", trial.attempts + 1)
         return replace(trial, attempts=trial.attempts + 1)
 
     def complete(self, trial: Trial, outcome: Json, violations: Mapping[str, float]) -> Trial:
-        """Record a finished trial, evaluated to its end or stopped early. What makes it finished is written last."""
+        """Record in one transaction a finished trial, evaluated to its end or stopped early."""
         stopped = "stopped" in outcome
         text = json.dumps({**outcome, "violations": dict(violations)}, allow_nan=False)
+        values = [] if stopped else [float(entry["value"]) for entry in outcome["measurements"].values()]
+        state = TrialState.PRUNED if stopped else TrialState.COMPLETE
         with storage_errors(self.path):
-            live = self._live(trial.number)
-            live.set_user_attr("slimfront:outcome", text)
-            for name, violation in violations.items():
-                live.set_constraint(name, violation)
-            if stopped:
-                self.study.tell(trial.number, state=TrialState.PRUNED)
-            else:
-                self.study.tell(trial.number, [entry["value"] for entry in outcome["measurements"].values()])
+            self._rows.finish(trial.number, state, values, {"slimfront:outcome": text}, violations)
         return _finished(trial, "stopped" if stopped else "complete", json.loads(text))
 
     def fail(self, trial: Trial, error: str) -> Trial:
         """Record that a trial failed."""
         with storage_errors(self.path):
-            self._live(trial.number).set_user_attr("slimfront:error", error)
-            self.study.tell(trial.number, state=TrialState.FAIL)
+            self._rows.finish(trial.number, TrialState.FAIL, [], {"slimfront:error": error}, {})
         return replace(trial, state="failed", error=error)
 
     def hold_out(self, number: int, measurements: Json) -> None:
@@ -249,9 +241,9 @@ class Records:
             text = self.study.user_attrs.get("slimfront:held_out", "{}")
         return {int(number): entry for number, entry in json.loads(text).items()}
 
-    def _live(self, number: int) -> optuna.trial.Trial:
-        study_id = self._storage.get_study_id_from_name(self.study.study_name)
-        return optuna.trial.Trial(self.study, self._storage.get_trial_id_from_study_id_trial_number(study_id, number))
+    @functools.cached_property
+    def _rows(self) -> Rows:
+        return Rows(self._storage, self.study.study_name)
 
 
 def _write_ahead(storage: optuna.storages.RDBStorage) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import nnls
 from slimfront.objectives.runtimes import Runtime
+from slimfront.search.prediction.agreement import affine
 from slimfront.search.prediction.tables import Floats, Ints, Tables
 from slimfront.spaces.domain import Value
 
@@ -80,9 +80,7 @@ class Predictor:
             return self.tables
         summed = self._milliseconds(self.tables.levels([values for values, _ in probes])) / self._dense
         measured = np.array([ratio for _, ratio in probes])
-        terms = np.stack([np.ones_like(summed), summed], axis=1) / measured[:, None]
-        (start, slope), _ = nnls(terms, np.ones_like(measured))
-        return replace(self.tables, line=(float(start), float(slope)))
+        return replace(self.tables, line=affine(summed, measured))
 
     def _milliseconds(self, levels: Ints) -> Floats:
         pairs = zip(self.tables.masks(levels).tolist(), self.tables.precision.at(levels).tolist(), strict=True)

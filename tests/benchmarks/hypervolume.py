@@ -1,4 +1,4 @@
-"""Hypervolume at equal CPU time: our sampler against Optuna's, all from the same uniform trials on the same evaluator."""
+"""Hypervolume at equal CPU time: our sampler against Optuna's, from the same uniform trials on the same evaluator."""
 
 from __future__ import annotations
 
@@ -114,8 +114,8 @@ def summary(study: Study, searches: Sequence[Mapping[str, Any]], tables: float) 
             extra = tables if label else 0.0
             share = float(np.median(reached) + extra) / BUDGET
             texts.append(
-                f"Box {name!r}: {OURS}{label} has {middle:.3f} times the hypervolume of each seed's best baseline (95 % "
-                f"interval over seeds {low:.3f} to {high:.3f}); it reaches that baseline's final hypervolume after "
+                f"Box {name!r}: {OURS}{label} has {middle:.3f} times the hypervolume of each seed's best baseline (95 "
+                f"% interval over seeds {low:.3f} to {high:.3f}); it reaches that baseline's final hypervolume after "
                 f"{share:.2f} of the baseline's CPU time after the uniform settings (median)."
             )
     return rows, "\n\n".join(texts)
@@ -147,8 +147,8 @@ def main(folder: Path) -> None:
     write(
         "hypervolume",
         "Hypervolume at equal CPU time",
-        f"{text}\n\nEvery sampler starts from the same {len(place.space.uniform())} uniform trials and has {BUDGET:.0f} "
-        f"CPU seconds more (worker and coordinator); {SEEDS} seeds, medians. Making timing and sensitivity tables takes "
+        f"{text}\n\nEvery sampler starts from the same {len(place.space.uniform())} uniform trials and has "
+        f"{BUDGET:.0f} CPU seconds more (worker and coordinator); {SEEDS} seeds, medians. Making the tables takes "
         f"{tables:.0f} CPU seconds, once for a model and a target.",
         ("box", "sampler", "hypervolume", "range", "trials"),
         rows,

@@ -4,7 +4,7 @@ It stands alone (no import of slimfront) and is run in an environment of its own
 once is computed once, outside the trials: the importance of heads and neurons, the tokenized sentences, the dense model
 and its compiled reference. A trial prunes a copy, converts it, compresses the weights in one or two calls of NNCF,
 saves the files, and measures size, accuracy and latency on what it saved, one thread, one sentence a request, as the
-model would be deployed. Where the libraries offer something faster it is taken: constants are folded once, sentences are
+model would be deployed. Where the libraries offer something faster it is taken: constants are folded, sentences are
 sorted by length, and nothing is written twice.
 
 Usage: ``python naive.py FOLDER`` with the folder that :mod:`tests.benchmarks.trials` writes; one JSON line a trial.
