@@ -103,7 +103,7 @@ class Chooser:
     def rivals(self, predicted: Json) -> list[tuple[int, float]]:
         """Return the trials that a candidate must not fall behind, each with the margin that it is allowed.
 
-        They are the most accurate member of the front that is predicted to be no larger and no slower, and the dense
+        They are the most accurate member of the front that is surely no larger and no slower, and the dense
         model where a constraint bounds the accuracy.
         """
         dense = self._ledger.dense
@@ -113,7 +113,10 @@ class Chooser:
         if any(name not in predicted for name in others):
             return []
         found = []
-        better = [t for t in self._ledger.front if all(t.steer(name) <= predicted[name] for name in others)]
+        # Sizes are exact; a latency must be predicted to be longer by more than the prediction's usual error.
+        surely = {"latency": 1 - self._predictor.tables.spread} if self._predictor else {}
+        bounds = {name: predicted[name] * surely.get(name, 1.0) for name in others}
+        better = [t for t in self._ledger.front if all(t.steer(name) <= bounds[name] for name in others)]
         if better:
             found.append((max(better, key=lambda t: (t.value("accuracy"), -t.number)).number, 0.0))
         if "accuracy" in self._limits:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +54,9 @@ class Blueprint(ABC):
         return self.frame_size(kept) + sum(self.parameter_size(name, form) for name, form in forms.items())
 
     @abstractmethod
-    def profile(self, compressed: CompressedModel, mode: str, request: Batch, repeats: int) -> dict[str, float]:
+    def profile(
+        self, compressed: CompressedModel, mode: str, request: Batch, repeats: int, before: Callable[[], object]
+    ) -> dict[str, float]:
         """Run a compressed model in a mode and tell where the time goes.
 
         Args:
@@ -62,6 +64,7 @@ class Blueprint(ABC):
             mode: See :meth:`Runtime.mode`; another than the model's own may be asked for.
             request: Inputs ``(rows, tokens)``.
             repeats: Runs whose median is taken.
+            before: Called before each of them, followed by a run that does not count: as latency is measured.
 
         Returns:
             Milliseconds by name of the multiplied matrix, by name of the structure for what stands between its

@@ -68,7 +68,7 @@ class Predictor:
         return Prediction(self.tables.sizes(levels), latency, combined(self.tables, levels))
 
     def calibrated(self, probes: Sequence[tuple[Mapping[str, Value], float]]) -> Tables:
-        """Return the tables with the line that fits whole models best, in relative error.
+        """Return the tables with the line that fits whole models best, in relative error, and what error it leaves.
 
         What layers take together is not quite what they take one by one: caches are shared, and what stands between
         them is not all seen.
@@ -80,7 +80,9 @@ class Predictor:
             return self.tables
         summed = self._milliseconds(self.tables.levels([values for values, _ in probes])) / self._dense
         measured = np.array([ratio for _, ratio in probes])
-        return replace(self.tables, line=affine(summed, measured))
+        start, slope = affine(summed, measured)
+        errors = (start + slope * summed) / measured - 1
+        return replace(self.tables, line=(start, slope), spread=float(np.sqrt(np.mean(errors**2))))
 
     def _milliseconds(self, levels: Ints) -> Floats:
         pairs = zip(self.tables.masks(levels).tolist(), self.tables.precision.at(levels).tolist(), strict=True)

@@ -57,6 +57,7 @@ class Tables:
         losses: For each parameter the KL divergence from dense that each level causes alone, in nats.
         steps: The number of recovery steps.
         line: Start and slope by which the summed latency, relative to the dense model's, becomes that of whole models.
+        spread: Standard deviation of the relative error that this leaves.
     """
 
     domains: Mapping[str, tuple[Value, ...]]
@@ -68,6 +69,7 @@ class Tables:
     losses: tuple[Floats, ...]
     steps: Term
     line: tuple[float, float] = (0.0, 1.0)
+    spread: float = 0.0
 
     def levels(self, configurations: Sequence[Mapping[str, Value]]) -> Ints:
         """Return the level of each parameter, ``(configurations, parameters)``."""
@@ -111,6 +113,7 @@ class Tables:
             "losses": [values.tolist() for values in self.losses],
             "steps": self.steps.to_json(),
             "line": list(self.line),
+            "spread": self.spread,
         }
 
     @classmethod
@@ -126,4 +129,5 @@ class Tables:
             tuple(np.array(values) for values in data["losses"]),
             Term.from_json(data["steps"], int),
             (float(data["line"][0]), float(data["line"][1])),
+            float(data["spread"]),
         )

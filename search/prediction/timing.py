@@ -6,7 +6,6 @@ import json
 import platform
 import random
 import tempfile
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,7 +27,10 @@ from slimfront.studies.encoding import Batch
 Progress = Callable[[str, float], None]
 Json = dict[str, Any]
 Shapes = Mapping[str, tuple[int, ...]]
-FILE, VERSION, REPEATS, PACES, PROBES = "timing.json", 4, 15, 9, 12
+Design = tuple[Configuration, str]
+FILE, VERSION = "timing.json", 8
+# Runs of a profile, most rounds over all designs, by how much the two fastest of a design may differ, random probes.
+REPEATS, ROUNDS, AGREEMENT, PROBES = 9, 5, 1.04, 8
 
 
 @dataclass(frozen=True)
@@ -125,25 +127,14 @@ class Bench:
     def _measure(self, progress: Progress) -> Json:
         """Profile each kernel on the dense and on the most cut model.
 
-        Each profile stands between two timings of the dense model, by which it is scaled: a busy or throttled machine
-        must not make one kernel look slower than another.
+        Whatever else the machine does makes a profile slower, never faster: rounds over all designs are repeated until
+        the two fastest profiles of each agree, and those two count.
         """
         matrices: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
         structures: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
         rest: dict[str, list[float]] = defaultdict(list)
-        designs = list(self._designs())
-        pace = self._pace()
-        paces = [pace()]
-        profiles = []
-        for number, (configuration, mode) in enumerate(designs):
-            compressed = self.compress(configuration)
-            profiles.append(self.blueprint.profile(compressed, mode, self.request, REPEATS))
-            paces.append(pace())
-            progress("timing each layer on the target", (number + 1) / len(designs))
-        usual = float(np.median(paces))
-        for (configuration, mode), found, before, after in zip(designs, profiles, paces, paces[1:], strict=False):
-            draft, scale = self.space.draft(self.scores, configuration), 2 * usual / (before + after)
-            times = {name: scale * spent for name, spent in found.items()}
+        for (configuration, mode), times in self._profiles(progress).items():
+            draft = self.space.draft(self.scores, configuration)
             for name, form in self._products(draft).items():
                 kernel = self.runtime.kernel(form, mode)
                 matrices[name][str(kernel)].append([int(np.prod(form.shape)), times[name]])
@@ -153,55 +144,84 @@ class Bench:
             rest[draft.precision].append(times[""])
         return {"matrices": matrices, "structures": structures, "rest": rest, "probes": self._probes(progress)}
 
+    def _profiles(self, progress: Progress) -> dict[Design, dict[str, float]]:
+        """Return milliseconds by part for each design."""
+        designs = list(self._designs())
+        found: dict[Design, list[dict[str, float]]] = {design: [] for design in designs}
+        open_ones, done = designs, 0
+        dense = self._session(self.space.dense())
+        for _ in range(ROUNDS):
+            for configuration, mode in open_ones:
+                compressed = self.compress(configuration)
+                profile = self.blueprint.profile(
+                    compressed, mode, self.request, REPEATS, lambda: dense.run(self.request)
+                )
+                found[configuration, mode].append(profile)
+                done += 1
+                progress("timing each layer on the target", min(0.99, done / (2 * len(designs))))
+            for profiles in found.values():
+                profiles.sort(key=lambda profile: sum(profile.values()))
+            open_ones = [design for design in designs if not _agree(found[design])]
+        progress("timing each layer on the target", 1.0)
+        return {
+            design: {name: (first[name] + second[name]) / 2 for name in first}
+            for design, (first, second, *_) in found.items()
+        }
+
     def _probes(self, progress: Progress) -> list[tuple[dict[str, Value], float]]:
-        """Return random configurations and their latency, relative to the dense model's in interleaved runs."""
-        rng, dense, found = random.Random(0), self.space.dense(), []
-        reference = self._session(dense)
-        for number in range(PROBES):
-            values = {name: rng.choice(domain.values) for name, domain in self.space.domains.items()}
-            values |= {name: dense[name] for name in values if name.startswith("distillation/")}
-            configuration = self.space.canonical(values)
+        """Return whole configurations and their latency, relative to the dense model's in interleaved runs."""
+        chosen, found = list(self._chosen()), []
+        reference = self._session(self.space.dense())
+        for number, configuration in enumerate(chosen):
             own, base = interleaved(self._session(configuration), reference, self.request)
             found.append((dict(configuration), float(np.median(own) / np.median(base))))
-            progress("timing whole models on the target", (number + 1) / PROBES)
+            progress("timing whole models on the target", (number + 1) / len(chosen))
         return found
+
+    def _chosen(self) -> Iterator[Configuration]:
+        """Yield every other uniform setting and some random configurations, none of them recovered."""
+        rng, dense = random.Random(0), self.space.dense()
+        plain = {name: value for name, value in dense.items() if name.startswith("distillation/")}
+        for configuration in self.space.uniform()[::2]:
+            yield self.space.canonical({**configuration, **plain})
+        for _ in range(PROBES):
+            values = {name: rng.choice(domain.values) for name, domain in self.space.domains.items()}
+            yield self.space.canonical({**values, **plain})
 
     def _session(self, configuration: Configuration) -> Session:
         with tempfile.TemporaryDirectory() as folder:
             return self.runtime.load(self.blueprint.lower(self.compress(configuration), Path(folder) / "probe"))
 
-    def _pace(self) -> Callable[[], float]:
-        """Return a function that times the dense model, in milliseconds."""
-        session = self._session(self.space.dense())
-
-        def pace() -> float:
-            times = []
-            for _ in range(PACES):
-                start = time.perf_counter()
-                session.run(self.request)
-                times.append((time.perf_counter() - start) * 1e3)
-            return float(np.median(times))
-
-        pace()
-        return pace
-
     def _designs(self) -> Iterator[tuple[Configuration, str]]:
-        """Yield uniform settings and modes, so that each kernel runs on the dense and on the most cut model."""
+        """Yield uniform settings and modes, so that each kernel runs at two widths, as far apart as it allows.
+
+        Widths decide which kernels a matrix may take: some never run in the most cut model.
+        """
         axes = self.space.axes
         cuts = axes["sparsity"].uniform() or [{}]
-        for cut in {0: cuts[0], len(cuts) - 1: cuts[-1]}.values():
-            seen: set[str] = set()
+        widths: dict[str, set[int]] = defaultdict(set)
+        for number in dict.fromkeys([0, *reversed(range(len(cuts)))]):
             for precision in axes["precision"].uniform() or [{}]:
                 for bits in axes["bits"].uniform() or [{}]:
-                    configuration = self.space.compose(sparsity=cut, precision=precision, bits=bits)
+                    configuration = self.space.compose(sparsity=cuts[number], precision=precision, bits=bits)
                     draft = self.space.draft(self.scores, configuration)
                     forms = self._products(draft).values()
                     for mode in self.modes():
                         kernels = {self.runtime.kernel(form, mode) for form in forms}
                         own = mode.split("/")[0] == draft.precision
-                        if own and None not in kernels and not kernels <= seen:
-                            seen |= {str(kernel) for kernel in kernels}
+                        wanting = [k for k in kernels if len(widths[str(k)]) < 2 and number not in widths[str(k)]]
+                        if own and None not in kernels and wanting:
+                            for kernel in kernels:
+                                widths[str(kernel)].add(number)
                             yield configuration, mode
+
+
+def _agree(profiles: Sequence[Mapping[str, float]]) -> bool:
+    """Return whether the two fastest profiles take about the same time."""
+    if len(profiles) < 2:
+        return False
+    first, second = (sum(profile.values()) for profile in profiles[:2])
+    return second <= AGREEMENT * first
 
 
 def _line(points: list[list[float]]) -> tuple[float, float]:

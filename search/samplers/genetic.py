@@ -37,7 +37,12 @@ class GeneticSampler(OptunaSampler):
 
     def _survivors(self, problem: Problem, pool: Sequence[Observation]) -> list[Observation]:
         chosen = self._select(super().study(problem, pool), len(self._generations))
-        return [pool[trial.number] for trial in chosen]
+        # The first trial of the study is the one that is asked for.
+        return [pool[trial.number - 1] for trial in chosen]
+
+    def extends(self, told: Sequence[Observation], observations: Sequence[Observation]) -> bool:
+        """Return whether the pools are the same: parents are chosen once for a study."""
+        return list(told) == list(observations)
 
     def study(self, problem: Problem, observations: Sequence[Observation]) -> optuna.Study:
         """Return the study of a pool in which the parents are chosen already, and not by the next trial's seed."""

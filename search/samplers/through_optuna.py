@@ -5,7 +5,6 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -23,14 +22,14 @@ class OptunaSampler(Sampler):
     """An Optuna sampler that is made anew for each suggestion, beside a study of the trials that matter to it.
 
     The study grows with the history and is made again only when the trials that matter are others: telling Optuna
-    thousands of trials for each suggestion would cost far more than the suggestion. The trial that is asked for is
-    never stored.
+    thousands of trials for each suggestion would cost far more than the suggestion.
     """
 
     def __init__(self) -> None:
         self._told: list[Observation] = []
         self._storage = optuna.storages.InMemoryStorage()
         self._study: optuna.Study | None = None
+        self._asked = -1
         self._problem: Problem | None = None
         self._distributions: Distributions = {}
 
@@ -49,7 +48,7 @@ class OptunaSampler(Sampler):
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             study = self.study(problem, self.relevant(problem, history))
             sampler = self.make(seed)
-            asked = _asked(sampler, len(history))
+            asked = self._storage.get_trial(self._asked)
             space = sampler.infer_relative_search_space(study, asked)
             found = sampler.sample_relative(study, asked, space)
             for name, distribution in self._distributions.items():
@@ -57,14 +56,19 @@ class OptunaSampler(Sampler):
                     found[name] = sampler.sample_independent(study, asked, name, distribution)
         return {name: found[name] for name in problem.domains}
 
+    def extends(self, told: Sequence[Observation], observations: Sequence[Observation]) -> bool:
+        """Return whether a study that was told some observations can be told the others in addition."""
+        return list(observations[: len(told)]) == told
+
     def study(self, problem: Problem, observations: Sequence[Observation]) -> optuna.Study:
         """Return a study that holds exactly these observations."""
-        told = self._told
-        if self._study is None or problem is not self._problem or list(observations[: len(told)]) != told:
+        if self._study is None or problem is not self._problem or not self.extends(self._told, observations):
             self._problem, self._distributions, self._told = problem, to_optuna(problem.domains), []
             self._storage = optuna.storages.InMemoryStorage()
             directions = [DIRECTIONS[direction] for direction in problem.directions.values()]
             self._study = optuna.create_study(directions=directions, storage=self._storage)
+            study = self._storage.get_study_id_from_name(self._study.study_name)
+            self._asked = self._storage.create_new_trial(study, _running())
         for seen in observations[len(self._told) :]:
             self._study.add_trial(_frozen(seen, self._distributions))
             self._told.append(seen)
@@ -86,19 +90,7 @@ def _frozen(seen: Observation, distributions: Distributions) -> FrozenTrial:
 GENETIC = (optuna.samplers.NSGAIISampler, optuna.samplers.NSGAIIISampler)
 
 
-def _asked(sampler: optuna.samplers.BaseSampler, number: int) -> FrozenTrial:
-    """Return the trial whose values are wanted, one generation after all that is shown."""
-    generation = {kind._get_generation_key(): 1 for kind in GENETIC if isinstance(sampler, kind)}
-    return FrozenTrial(
-        number=number,
-        state=TrialState.RUNNING,
-        value=None,
-        datetime_start=datetime.fromtimestamp(0),
-        datetime_complete=None,
-        params={},
-        distributions={},
-        user_attrs={},
-        system_attrs=generation,
-        intermediate_values={},
-        trial_id=-1,
-    )
+def _running() -> FrozenTrial:
+    """Return the trial whose values are asked for, again and again, one generation after all that is shown."""
+    system = {kind._get_generation_key(): 1 for kind in GENETIC}
+    return optuna.trial.create_trial(state=TrialState.RUNNING, system_attrs=system)

@@ -25,7 +25,7 @@ BASELINES = ("random", "nsga2", "nsga3", "tpe")
 OURS = "evolution"
 SEEDS = 5
 # CPU seconds that each sampler has after the uniform trials, which all samplers of a seed share.
-BUDGET = 180.0
+BUDGET = 150.0
 Curve = list[tuple[float, float]]
 
 

@@ -132,8 +132,9 @@ def main(folder: Path) -> None:
         ["searches that dropped any", f"{100 * np.mean([one.dropped > 0 for one in found]):.1f} %"],
     ]
     text = f"""
-{SEARCHES} simulated searches over the same {len(candidates)} configurations ({len(uniform)} uniform, {CANDIDATES}
-random, none recovered), each in another random order of configurations and of sentences; every answer was given by the real
-artifact. delta = {study.search.delta}: the chance, at most, that one trial which belongs to the front is stopped.
+{SEARCHES} simulated searches over the same {len(candidates)} configurations ({len(uniform)} uniform and
+{CANDIDATES} random ones, none recovered), each in a random order of configurations and of sentences.
+All answers are the artifacts' own. delta = {study.search.delta}: the chance, at most, that a trial which
+belongs to the front is stopped.
 """
     write("racing", "Racing", text, ("what", "figure"), rows)

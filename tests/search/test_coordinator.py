@@ -11,8 +11,8 @@ import pytest
 from slimfront.search.coordinator import Coordinator
 from slimfront.search.records import Records
 from slimfront.search.run import Run
-from slimfront.search.samplers import SAMPLERS, Observation, Sampler
-from slimfront.spaces.domain import Domain, Value
+from slimfront.search.samplers import SAMPLERS, Observation, Problem, Sampler
+from slimfront.spaces.domain import Value
 from slimfront.spaces.space import Space
 from slimfront.spaces.structure import walk
 from slimfront.studies.compressed import Capabilities
@@ -41,13 +41,7 @@ Make = Callable[..., Coordinator]
 class Stubborn(Sampler):
     """Suggests the dense model again and again."""
 
-    def suggest(
-        self,
-        domains: Mapping[str, Domain],
-        directions: Sequence[str],
-        history: Sequence[Observation],
-        seed: int,
-    ) -> dict[str, Value]:
+    def suggest(self, problem: Problem, history: Sequence[Observation], seed: int) -> dict[str, Value]:
         return dict(SPACE.dense())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -73,10 +73,12 @@ class OpenVinoBlueprint(Blueprint):
         """See :meth:`Blueprint.parameter_size`; a parameter that the graph lacks takes nothing."""
         return self._template.parameter_size(name, form) if name in self._template.feeds else 0
 
-    def profile(self, compressed: CompressedModel, mode: str, request: Batch, repeats: int) -> dict[str, float]:
+    def profile(
+        self, compressed: CompressedModel, mode: str, request: Batch, repeats: int, before: Callable[[], object]
+    ) -> dict[str, float]:
         """See :meth:`Blueprint.profile`."""
         text, data = self.fill(compressed)
-        times = node_times(text, data, options(mode, self._threads), request, repeats)
+        times = node_times(text, data, options(mode, self._threads), request, repeats, before)
         found = dict.fromkeys((*self._products, *self._units, ""), 0.0)
         for node, kind, milliseconds in times:
             owner = self._template.owners.get(node, "")
