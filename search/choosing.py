@@ -100,6 +100,13 @@ class Chooser:
         found = self._predictor.predict([configuration])
         return {"size": int(found.size[0]), "latency": float(found.latency[0]), "loss": float(found.loss[0])}
 
+    def expected(self, configuration: Configuration) -> Json | None:
+        """Return what is predicted, with divergence and accuracy as corrected by the trials so far."""
+        told = self.predicted(configuration)
+        if told is None or self._ledger.dense is None:
+            return told
+        return told | self._scout.expected(self._posed(), self._observe(), configuration)
+
     def rivals(self, predicted: Json) -> list[tuple[int, float]]:
         """Return the trials that a candidate must not fall behind, each with the margin that it is allowed.
 

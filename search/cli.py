@@ -50,10 +50,12 @@ def launch(
     new: Annotated[bool, typer.Option("--new", help="Begin another run beside an earlier one.")] = False,
 ) -> None:
     """Search a study; the same command continues where it stopped."""
+    from slimfront.search.inspect.data import agreement_line
     from slimfront.search.inspect.plot import draw_front
     from slimfront.search.inspect.table import front_table
     from slimfront.search.launching import launch as search
     from slimfront.search.progress import Display
+    from slimfront.search.run import Run
 
     settings = {"trials": trials, "timeout": timeout, "engine": engine, "sampler": sampler}
     with Display() as listener:
@@ -61,6 +63,8 @@ def launch(
     folder = front.dense.run
     assert folder is not None
     _print_table(front_table(front, front.points, f"front of {folder}: {len(front.points)} points"))
+    if told := agreement_line(Run.open(folder)):
+        _say(told)
     draw_front(front, folder / "front.png", str(folder))
     _say(f"picture: {folder / 'front.png'}")
     _say(f"next: slimfront export {folder} --pick knee --to openvino --out DIR")
@@ -103,6 +107,8 @@ def inspect(
         )
         _print_table(front_table(front, points, title))
         print(f"hypervolume {front.hypervolume():.4f}")
+        if told := data.agreement_line(opened):
+            print(told)
 
 
 @app.command()

@@ -115,7 +115,7 @@ class Coordinator:
                 self._put(self._records.fail(trial, f"{outcome['error']}: {outcome['message']}"))
                 shutil.rmtree(self._run.artifact(number), ignore_errors=True)
             else:
-                predicted = self._chooser.predicted(trial.configuration)
+                predicted = self._chooser.expected(trial.configuration)
                 outcome = {**outcome, "predicted": predicted} if predicted else outcome
                 self._put(self._records.complete(trial, outcome, self._violations(outcome["measurements"])))
             self._changed.notify_all()

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from slimfront.search.front import Front, Point
+from slimfront.search.prediction.agreement import rank_correlations
 from slimfront.search.records import Records
 from slimfront.search.run import Run
 
@@ -24,6 +25,26 @@ def counts(run: Run) -> dict[str, int]:
     return {"complete": complete, "stopped_early": stopped, "failed": failed, "cached": cached}
 
 
+def agreement(run: Run) -> dict[str, float]:
+    """Return the rank correlation of what was predicted before each trial with what was measured, by quantity."""
+    pairs: dict[str, list[tuple[float, float]]] = {}
+    for trial in Records(run.folder).trials():
+        told = trial.details.get("predicted", {})
+        if trial.state != "complete" or trial.kind == "dense" or trial.cached_from is not None:
+            continue
+        measured = {name: trial.value(name) for name in trial.measurements}
+        measured |= {name: trial.details[name] for name in ("divergence",) if name in trial.details}
+        for name in sorted(told.keys() & measured.keys()):
+            pairs.setdefault(name, []).append((told[name], measured[name]))
+    return rank_correlations(pairs)
+
+
+def agreement_line(run: Run) -> str:
+    """Return the rank correlations in a line; empty where too few trials were predicted."""
+    found = ", ".join(f"{name} {value:.2f}" for name, value in agreement(run).items())
+    return f"rank correlation of predicted and measured: {found}" if found else ""
+
+
 def as_json(run: Run, front: Front, points: Sequence[Point]) -> Json:
     """Return the document of ``inspect --json`` for some points of the front."""
     return {
@@ -33,6 +54,7 @@ def as_json(run: Run, front: Front, points: Sequence[Point]) -> Json:
         "dense": dict(front.dense.values),
         "trials": counts(run),
         "hypervolume": front.hypervolume(),
+        "prediction": agreement(run),
         "front": [point.to_json() for point in points],
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from slimfront.search.prediction.frontier import frontier
@@ -47,6 +47,20 @@ class Evolution(Sampler):
         levels = self._along(problem)
         gains = Screen(archive, None).gains(levels)
         return _first_fresh(problem, levels[_order(gains)[: int((gains > 0).sum())]])
+
+    def expected(
+        self, problem: Problem, history: Sequence[Observation], values: Mapping[str, Value]
+    ) -> dict[str, float]:
+        """Return the divergence and the accuracy that a history lets one expect of a configuration."""
+        if problem.predictor is None or problem.box is None:
+            return {}
+        correction = self._known(problem, history).correction()
+        levels = problem.predictor.tables.levels([values])
+        loss = problem.predictor.at(levels).loss
+        found = {"divergence": float(correction.divergence(levels, loss)[0])}
+        if "accuracy" in problem.directions:
+            found["accuracy"] = float(correction.accuracy(levels, loss)[0])
+        return found
 
     def _known(self, problem: Problem, history: Sequence[Observation]) -> Archive:
         if self._archive is None or self._archive.problem is not problem or not self._archive.update(history):

@@ -18,10 +18,10 @@ class OneMode:
         return precision
 
 
-def predictor_of(domains: Mapping[str, Domain], steps: str | None = None) -> Predictor:
-    """Return a predictor for ``bits/...`` domains: bytes are bits, milliseconds half of them, losses 4 ** -bits.
+def predictor_of(domains: Mapping[str, Domain], steps: str | None = None, scale: float = 1.0) -> Predictor:
+    """Return a predictor for ``bits/...`` domains: bytes are bits, milliseconds half of them, losses 2 ** -bits.
 
-    The loss of the n-th parameter is weighed with 10 ** n; ``steps`` names the parameter of the recovery steps.
+    The loss of the n-th parameter is weighed with ``scale * 2 ** n``; ``steps`` names the parameter of the recovery steps.
     """
     size, latency, losses = [], [], []
     for position, (name, domain) in enumerate(domains.items()):
@@ -31,7 +31,7 @@ def predictor_of(domains: Mapping[str, Domain], steps: str | None = None) -> Pre
         bits = np.array(domain.values, dtype=np.float64)
         size.append(Term((position,), bits.astype(np.int64)))
         latency.append(Term((position,), bits / 2))
-        losses.append(10.0**position * 4.0**-bits)
+        losses.append(scale * 2.0**position * 2.0**-bits)
     nothing = Term((), np.array(0))
     recovery = nothing
     if steps is not None:

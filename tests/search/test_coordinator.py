@@ -138,3 +138,46 @@ def test_a_failing_dense_model_ends_it_at_once(make: Make) -> None:
     assert task is not None
     with pytest.raises(TooManyFailures):
         coordinator.finish(task["number"], {"error": "ValueError", "message": "x"})
+
+
+def test_a_budget_of_cpu_time_ends_the_search(make: Make, tmp_path: Path) -> None:
+    coordinator = make(trials=1000, budget="30s")
+    while (task := coordinator.next_task()) is not None:
+        coordinator.finish(task["number"], {**outcome(task["configuration"]), "cpu": {"total": 4.0}})
+    assert len(Records(tmp_path / "run").trials()) == 8
+    assert make(trials=1000, budget="30s").next_task() is None
+    assert make(trials=1000, budget="34s").next_task() is not None
+
+
+def test_stagnation_ends_the_search_but_not_before_the_uniform_settings(make: Make, tmp_path: Path) -> None:
+    def flat(configuration: Mapping[str, Value]) -> dict[str, Any]:
+        values = {"size": 100.0, "latency": 1.0, "accuracy": 0.8}
+        measured = {n: {"value": v, "unit": UNITS[n], "interval": None, "steer": v} for n, v in values.items()}
+        return {"measurements": measured, "files": {}}
+
+    coordinator = make(trials=1000, patience=5)
+    while (task := coordinator.next_task()) is not None:
+        coordinator.finish(task["number"], flat(task["configuration"]))
+    count = len(Records(tmp_path / "run").trials())
+    assert len(SPACE.uniform()) < count <= max(len(SPACE.uniform()) + 1, 7)
+
+
+def test_the_remaining_time_is_told(make: Make) -> None:
+    coordinator = make(trials=10)
+    assert coordinator.progress().remaining is None
+    drive(coordinator, most=4)
+    told = coordinator.progress()
+    assert told.remaining is not None and 0 <= told.remaining < 60 and (told.done, told.trials) == (4, 10)
+    assert "front of" in told.best
+
+
+def test_trials_that_were_stopped_are_told_and_counted(make: Make, tmp_path: Path) -> None:
+    coordinator = make(trials=6)
+    for number in range(6):
+        task = coordinator.next_task()
+        assert task is not None
+        told = outcome(task["configuration"])
+        coordinator.finish(number, {**told, "stopped": {"by": 0, "bound": 0.5}} if number > 2 else told)
+    assert (coordinator.progress().stopped, coordinator.progress().done) == (3, 6)
+    states = [trial.state for trial in Records(tmp_path / "run").trials()]
+    assert states == ["complete"] * 3 + ["stopped"] * 3

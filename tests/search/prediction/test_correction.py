@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+from slimfront.search.prediction.agreement import affine, rank_correlations
+from slimfront.search.prediction.correction import GUESS, Correction, Seen
+from slimfront.search.prediction.tables import Floats, Ints
+from slimfront.spaces.domain import Domain
+
+from tests.search.prediction_of import predictor_of
+
+DOMAINS = {f"bits/{number}": Domain((16, 8, 6, 4)) for number in range(6)} | {"distillation/steps": Domain((0, 40))}
+PREDICTOR = predictor_of(DOMAINS, steps="distillation/steps")
+TABLES = PREDICTOR.tables
+
+
+def draw(count: int, seed: int) -> Ints:
+    rng = np.random.default_rng(seed)
+    return np.stack([rng.integers(4 if column < 6 else 2, size=count) for column in range(7)], axis=1)
+
+
+def truth(levels: Ints) -> Floats:
+    """What trials give: one layer hurts ten times as much as its table says, and recovery takes away three quarters."""
+    single = TABLES.single_losses(levels) * np.array([1, 10, 1, 1, 0.2, 1, 1])
+    return (single**0.7).sum(axis=1) ** (1 / 0.7) * np.where(levels[:, 6] == 1, 0.25, 1.0)
+
+
+def seen(count: int, seed: int = 0) -> Seen:
+    levels = draw(count, seed)
+    divergence = truth(levels)
+    return Seen(levels, divergence, 0.8 - 0.3 * divergence)
+
+
+def test_without_trials_the_tables_speak() -> None:
+    levels = draw(5, 1)
+    loss = PREDICTOR.at(levels).loss
+    found = Correction(TABLES, seen(0), 0.8)
+    assert found.divergence(levels, loss) == pytest.approx(np.maximum(loss, 1e-4))
+    assert found.accuracy(levels, loss) == pytest.approx(0.8 - GUESS * np.sqrt(np.maximum(loss, 1e-4)))
+
+
+def test_trials_correct_what_the_tables_say() -> None:
+    levels = draw(200, 1)
+    loss = PREDICTOR.at(levels).loss
+    errors = []
+    for count in (0, 12, 60):
+        told = Correction(TABLES, seen(count), 0.8).divergence(levels, loss)
+        errors.append(float(np.abs(np.log(told / np.maximum(truth(levels), 1e-4))).mean()))
+    assert errors[2] < errors[1] < errors[0] and errors[2] < 0.5 * errors[0]
+    after = Correction(TABLES, seen(60), 0.8).divergence(levels, loss)
+    assert spearmanr(after, truth(levels)).statistic > max(0.95, spearmanr(loss, truth(levels)).statistic)
+
+
+def test_accuracy_follows_the_divergence_and_never_rises_with_it() -> None:
+    found = Correction(TABLES, seen(60), 0.8)
+    levels = draw(100, 2)
+    loss = PREDICTOR.at(levels).loss
+    order = np.argsort(found.divergence(levels, loss))
+    assert (np.diff(found.accuracy(levels, loss)[order]) <= 1e-12).all()
+    assert np.abs(found.accuracy(levels, loss) - (0.8 - 0.3 * truth(levels))).mean() < 0.05
+
+
+def test_draws_spread_around_the_mean_less_where_more_is_known() -> None:
+    levels = draw(30, 3)
+    loss = PREDICTOR.at(levels).loss
+    rng, spreads = np.random.default_rng(0), []
+    for count in (8, 80):
+        found = Correction(TABLES, seen(count), 0.8)
+        drawn = [np.log(found.divergence(levels, loss, rng.standard_normal(found.features))) for _ in range(60)]
+        assert np.abs(np.mean(drawn, axis=0) - np.log(found.divergence(levels, loss))).mean() < 0.5
+        spreads.append(float(np.std(drawn, axis=0).mean()))
+    assert spreads[1] < spreads[0]
+
+
+def test_agreement() -> None:
+    measured = np.array([0.3, 0.5, 0.7, 0.9, 1.0])
+    assert affine((measured - 0.1) / 0.8, measured) == pytest.approx((0.1, 0.8))
+    pairs = [(float(n), float(n) ** 2) for n in range(6)]
+    constant = [(1.0, float(n)) for n in range(6)]
+    assert rank_correlations({"size": pairs, "latency": constant, "accuracy": pairs[:3]}) == {"size": pytest.approx(1)}

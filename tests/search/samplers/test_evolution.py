@@ -1,0 +1,149 @@
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from slimfront.search.box import Box
+from slimfront.search.samplers import SAMPLERS, Observation, Problem
+from slimfront.search.samplers.evolution import Evolution
+from slimfront.search.samplers.moves import Moves
+from slimfront.search.samplers.screen import Archive, Screen
+from slimfront.spaces.configuration import Configuration
+from slimfront.spaces.domain import Domain, Value
+
+from tests.search.prediction_of import predictor_of
+
+NAMES = [f"bits/encoder.layer.{block}.{part}" for block in range(3) for part in ("qkv", "ffn")]
+DOMAINS = {name: Domain((16, 8, 6, 4, 2)) for name in NAMES} | {"precision/inference": Domain(("a", "b", "c"), False)}
+PREDICTOR = predictor_of(DOMAINS)
+OBJECTIVES = {n: {"direction": d} for n, d in (("size", "minimize"), ("latency", "minimize"), ("accuracy", "maximize"))}
+BOX = Box.of(OBJECTIVES, {"size": 96.0, "latency": 1.0, "accuracy": 0.8}, {})
+DIRECTIONS = {name: entry["direction"] for name, entry in OBJECTIVES.items()}
+
+
+def problem(tried: set[Configuration] | None = None) -> Problem:
+    return Problem(
+        DOMAINS, DIRECTIONS, BOX, PREDICTOR, fresh=lambda values: Configuration(values) not in (tried or set())
+    )
+
+
+def observe(values: dict[str, Value]) -> Observation:
+    told = PREDICTOR.predict([values])
+    loss = float(told.loss[0])
+    seen = (float(told.size[0]), float(told.latency[0]), 0.8 - 0.1 * loss**0.5)
+    return Observation(Configuration(values), seen, {}, loss)
+
+
+def uniform() -> list[Observation]:
+    return [observe(dict.fromkeys(NAMES, bits) | {"precision/inference": "a"}) for bits in (16, 8, 6, 4, 2)]
+
+
+def volume_after(name: str, count: int, seed: int) -> float:
+    seen, tried = uniform(), {Configuration(one.values) for one in uniform()}
+    sampler, posed = SAMPLERS.get(name, where="x")(), problem(tried)
+    for number in range(count):
+        values = sampler.suggest(posed, seen, 1000 * seed + number)
+        tried.add(Configuration(values))
+        seen.append(observe(values))
+    return BOX.hypervolume([dict(zip(OBJECTIVES, one.objectives, strict=True)) for one in seen])
+
+
+def test_it_gains_more_than_chance_with_the_same_trials() -> None:
+    before = BOX.hypervolume([dict(zip(OBJECTIVES, one.objectives, strict=True)) for one in uniform()])
+    for seed in range(3):
+        ours, chance = (volume_after(name, 20, seed) - before for name in ("evolution", "random"))
+        assert ours > 2 * chance and ours > 0
+
+
+def test_nothing_is_suggested_twice() -> None:
+    seen, tried = uniform(), set()
+    posed, sampler = problem(tried), Evolution()
+    for number in range(40):
+        tried.add(Configuration(sampler.suggest(posed, seen, number)))
+    assert len(tried) == 40
+
+
+def test_the_front_is_walked_until_it_adds_nothing() -> None:
+    seen, tried = uniform(), set()
+    posed, sampler, gained = problem(tried), Evolution(), []
+    for _ in range(200):
+        values = sampler.along_the_front(posed, seen)
+        if values is None:
+            break
+        gained.append(values)
+        tried.add(Configuration(values))
+        seen.append(observe(values))
+    assert 3 < len(gained) < 200
+
+
+def test_gains_are_those_of_the_box_for_their_price() -> None:
+    archive = Archive(Problem(DOMAINS, DIRECTIONS, BOX, predictor_of(DOMAINS), step_price=0.0))
+    archive.update(uniform())
+    screen = Screen(archive, None)
+    levels = np.random.default_rng(0).integers(3, size=(50, len(DOMAINS)))
+    gains, scaled = screen.gains(levels), screen.scaled(levels)
+    front = [dict(zip(OBJECTIVES, one.objectives, strict=True)) for one in uniform()]
+    before = BOX.hypervolume(front)
+    worst, ideal = np.array(BOX.worst), np.array(BOX.ideal)
+    for gain, row in zip(gains, scaled, strict=True):
+        point = dict(zip(OBJECTIVES, ideal + row * (worst - ideal), strict=True))
+        assert gain == pytest.approx(BOX.hypervolume([*front, point]) - before, abs=1e-9)
+    assert (gains > 0).any()
+
+
+def test_an_archive_grows_with_the_history_and_refuses_another() -> None:
+    seen, archive = uniform(), Archive(problem())
+    for count in range(1, 6):
+        assert archive.update(seen[:count])
+        whole = Archive(archive.problem)
+        whole.update(seen[:count])
+        assert archive.front.tolist() == whole.front.tolist() and archive.parents().tolist() == whole.parents().tolist()
+    assert not archive.update(seen[1:])
+
+
+@given(st.integers(0, 2**31), st.integers(1, 40))
+def test_offspring_stay_in_the_space(seed: int, count: int) -> None:
+    rng = np.random.default_rng(seed)
+    counts = np.array([len(domain.values) for domain in DOMAINS.values()])
+    parents = rng.integers(counts, size=(4, len(counts)))
+    born = Moves(DOMAINS, PREDICTOR, rng).offspring(parents, count)
+    assert born.shape[1] == len(counts) and (born >= 0).all() and (born < counts).all()
+
+
+def test_a_trade_keeps_size_or_latency_and_changes_two_layers() -> None:
+    rng = np.random.default_rng(0)
+    parent = np.array([2, 2, 2, 2, 2, 2, 0])
+    born = Moves(DOMAINS, PREDICTOR, rng).trade(parent, 40)
+    told, before = PREDICTOR.at(born), PREDICTOR.at(parent[None])
+    moved = (born != parent).sum(axis=1)
+    assert set(moved.tolist()) == {2} and (np.abs(told.size - before.size) <= 2).mean() > 0.9
+
+
+def test_blocks_are_crossed_over_whole() -> None:
+    rng = np.random.default_rng(0)
+    ones, twos = np.zeros((50, 7), dtype=np.int64), np.ones((50, 7), dtype=np.int64)
+    born = Moves(DOMAINS, PREDICTOR, rng).cross(ones, twos)
+    pairs = born[:, :6].reshape(50, 3, 2)
+    assert (pairs[:, :, 0] == pairs[:, :, 1]).all() and 0 < born.mean() < 1
+
+
+def test_asking_is_quick_in_a_long_history() -> None:
+    """Not timed against a bound: ten times the history may not cost ten times as much."""
+    rng = np.random.default_rng(0)
+    rows = rng.integers(5, size=(2000, 6)).tolist()
+    seen = [
+        observe(dict(zip(NAMES, ((16, 8, 6, 4, 2)[k] for k in row), strict=True)) | {"precision/inference": "a"})
+        for row in rows
+    ]
+    posed, spent = problem(), []
+    for count in (200, 2000):
+        sampler = Evolution()
+        sampler.suggest(posed, seen[:count], 0)
+        start = time.process_time()
+        for number in range(5):
+            sampler.suggest(posed, seen[:count], number)
+        spent.append(time.process_time() - start)
+    assert spent[1] < 5 * spent[0]

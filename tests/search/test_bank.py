@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import multiprocessing
+import os
+from pathlib import Path
+
+import pytest
+import torch
+from slimfront.search.bank import Bank, Level
+from slimfront.spaces.quantizers import QUANTIZERS
+from slimfront.studies.compressed import Capabilities
+
+WEIGHTS = {name: torch.randn(48, 128, generator=torch.Generator().manual_seed(seed)) for seed, name in enumerate("abc")}
+LEVELS = [Level(name, bits) for name in WEIGHTS for bits in (2, 4, 8)]
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLIMFRONT_CACHE", str(tmp_path))
+
+
+def make(limit: int = 10**9, identity: str = "1" * 64) -> Bank:
+    quantizer = QUANTIZERS.get("affine", where="x")()
+    return Bank(WEIGHTS, identity, "affine", quantizer, Capabilities((2, 4, 8, 32), (64, 32), ("f32",)), limit)
+
+
+def silent(_text: str, _share: float) -> None:
+    pass
+
+
+def files(bank: Bank) -> list[Path]:
+    return sorted(bank.folder.glob("*.safetensors"))
+
+
+def test_what_one_bank_made_another_only_reads() -> None:
+    first, second = make(), make()
+    first.fill(LEVELS, silent)
+    assert first.made == len(LEVELS) == len(files(first))
+    second.fill(LEVELS, silent)
+    columns = torch.arange(64)
+    first.codes("a", 4, columns)
+    for level in LEVELS:
+        ours, theirs = (bank.codes(level.name, level.bits, None) for bank in (first, second))
+        assert torch.equal(ours.dequantize(), theirs.dequantize()) and ours.bits == theirs.bits == level.bits
+    assert torch.equal(second.codes("a", 4, columns).dequantize(), first.codes("a", 4, columns).dequantize())
+    assert second.made == 0 and first.made == len(LEVELS) + 1
+
+
+def test_codes_are_the_quantizers_own() -> None:
+    bank = make()
+    columns = torch.arange(0, 128, 2)
+    made = QUANTIZERS.get("affine", where="x")().quantize(WEIGHTS["b"][:, columns], 4, 64)
+    assert torch.equal(bank.codes("b", 4, columns).dequantize(), made.dequantize())
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "empty", "text"])
+def test_damaged_entries_are_made_again(damage: str) -> None:
+    bank = make()
+    bank.fill(LEVELS, silent)
+    before = {level: make().codes(level.name, level.bits, None).dequantize() for level in LEVELS}
+    for path in files(bank):
+        data = bytearray(path.read_bytes())
+        data[-100] ^= 1
+        path.write_bytes({"cut": bytes(data[:200]), "flip": bytes(data), "empty": b"", "text": b"x" * 500}[damage])
+    again = make()
+    for level in LEVELS:
+        assert torch.equal(again.codes(level.name, level.bits, None).dequantize(), before[level])
+    assert again.made == len(LEVELS)
+    healed = make()
+    for level in LEVELS:
+        healed.codes(level.name, level.bits, None)
+    assert healed.made == 0
+
+
+def test_the_least_recently_used_go_first() -> None:
+    bank = make()
+    bank.fill(LEVELS, silent)
+    for age, path in enumerate(files(bank)):
+        os.utime(path, (1000 + age, 1000 + age))
+    oldest, kept = files(bank)[0], files(bank)[-1]
+    small = make(limit=bank.size())
+    small.codes("a", 4, torch.arange(64))
+    assert not oldest.exists() and kept.exists() and small.size() <= small.limit
+    assert make(limit=1).codes("c", 8, torch.arange(32)).bits == 8
+
+
+def test_banks_of_other_weights_lie_elsewhere() -> None:
+    make().fill(LEVELS, silent)
+    other = make(identity="2" * 64)
+    other.fill(LEVELS, silent)
+    assert other.made == len(LEVELS) and other.folder != make().folder
+
+
+def _fill(folder: str) -> None:
+    os.environ["SLIMFRONT_CACHE"] = folder
+    torch.set_num_threads(1)
+    make().fill(LEVELS, silent)
+
+
+def test_two_processes_fill_it_at_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    workers = [context.Process(target=_fill, args=(str(tmp_path),)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+        assert worker.exitcode == 0
+    bank = make()
+    for level in LEVELS:
+        bank.codes(level.name, level.bits, None)
+    assert bank.made == 0 and len(files(bank)) == len(LEVELS) and not list(bank.folder.glob(".*"))

@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from slimfront.search.choosing import Chooser
+from slimfront.search.ledger import Ledger
+from slimfront.search.prediction import Predictor
+from slimfront.search.records import Trial
+from slimfront.search.samplers import SAMPLERS
+from slimfront.spaces.configuration import Configuration
+from slimfront.spaces.space import Space
+from slimfront.spaces.structure import walk
+from slimfront.studies.compressed import Capabilities
+from slimfront.studies.limits import Limit, parse_limit
+from slimfront.studies.reader import parse_study
+from slimfront.studies.schema import BitsSpec, SpaceSpec
+
+from tests.conftest import example_inputs, make_encoder
+from tests.search.prediction_of import predictor_of
+from tests.search.test_coordinator import OBJECTIVES
+
+SPACE = Space(
+    SpaceSpec(bits=BitsSpec(levels=(4, 8, 32), granularity="role")),
+    walk(make_encoder("bert"), example_inputs()),
+    Capabilities((4, 8, 32), (64, 32), ("f32",)),
+)
+PREDICTOR = predictor_of(SPACE.domains, scale=1e-3)
+BOUND = {"accuracy": parse_limit("accuracy", ">= dense - 0.03", "fraction", "x")}
+
+
+def trial(number: int, configuration: Configuration, accuracy: float, kind: str = "sampled") -> Trial:
+    told = PREDICTOR.predict([configuration])
+    values = {"size": float(told.size[0]), "latency": float(told.latency[0]), "accuracy": accuracy}
+    measured = {n: {"value": v * (5 if n == "latency" else 1), "unit": "", "steer": v} for n, v in values.items()}
+    details = {"divergence": float(told.loss[0]), "sentences": 1000}
+    violations = {"accuracy": 0.77 - accuracy}
+    return Trial(number, "complete", configuration, kind, 0, measured, {}, violations, None, None, 1, details)
+
+
+@pytest.fixture
+def make(study_data: Callable[..., dict[str, Any]]) -> Callable[..., tuple[Chooser, Ledger]]:
+    def build(
+        predictor: Predictor | None = PREDICTOR, limits: dict[str, Limit] | None = None, **search: Any
+    ) -> tuple[Chooser, Ledger]:
+        study, limits = parse_study(study_data("bert", **search)), BOUND if limits is None else limits
+        ledger = Ledger(OBJECTIVES, [], limits)
+        sampler = SAMPLERS.get(study.search.sampler, where="x")()
+        return Chooser(study, SPACE, sampler, limits, ledger, OBJECTIVES, predictor), ledger
+
+    return build
+
+
+Make = Callable[..., tuple[Chooser, Ledger]]
+
+
+def uniform_trials(ledger: Ledger) -> None:
+    for number, configuration in enumerate(SPACE.uniform()):
+        ledger.put(trial(number, configuration, 0.8 - 0.01 * number, "uniform" if number else "dense"))
+
+
+def test_dense_uniform_predicted_sampled_in_this_order(make: Make) -> None:
+    chooser, ledger = make(predicted=3)
+    kinds = []
+    for number in range(len(SPACE.uniform()) + 6):
+        choice = chooser.next()
+        assert choice is not None
+        kinds.append(choice.kind)
+        ledger.put(trial(number, choice.configuration, 0.79, choice.kind))
+    uniform = len(SPACE.uniform())
+    assert kinds[:uniform] == ["dense", *["uniform"] * (uniform - 1)]
+    found = kinds[uniform:]
+    assert 1 <= found.count("predicted") <= 3 and found == sorted(found, key=["predicted", "sampled"].index)
+
+
+def test_without_a_predictor_nothing_is_predicted_or_raced(make: Make) -> None:
+    chooser, ledger = make(None)
+    uniform_trials(ledger)
+    choice = chooser.next()
+    assert choice is not None and choice.kind == "sampled"
+    assert chooser.predicted(choice.configuration) is None
+
+
+def test_rivals_are_the_best_that_is_surely_no_larger_and_no_slower_and_dense_at_its_bound(make: Make) -> None:
+    chooser, ledger = make()
+    uniform_trials(ledger)
+    eight = next(c for c in SPACE.uniform() if set(c.values()) == {8})
+    told = chooser.predicted(eight)
+    assert told is not None
+    small = next(t for t in ledger.front if set(t.configuration.values()) == {4})
+    # Larger and slower than the 4-bit model, which is measured: that one, and the constraint.
+    rivals = chooser.rivals({**told, "size": small.steer("size") + 1, "latency": small.steer("latency") * 2})
+    assert rivals[0] == (small.number, 0.0) and rivals[1] == (0, pytest.approx(0.03))
+    # Nobody is smaller than the smallest: only the constraint is left.
+    assert chooser.rivals({**told, "size": 1, "latency": 9.0}) == [(0, pytest.approx(0.03))]
+
+
+def test_a_latency_within_the_predictions_error_is_no_reason_to_stop(make: Make) -> None:
+    from dataclasses import replace
+
+    tables = replace(PREDICTOR.tables, spread=0.1)
+    chooser, ledger = make(Predictor(tables, *_rest()), limits={})
+    uniform_trials(ledger)
+    small = min(ledger.front, key=lambda t: t.steer("size"))
+    near = {"size": small.steer("size") + 1, "latency": small.steer("latency") * 1.05}
+    assert chooser.rivals(near) == [] and chooser.rivals({**near, "latency": near["latency"] * 1.2})
+
+
+def _rest() -> tuple[Any, ...]:
+    from tests.search.prediction_of import OneMode
+
+    return OneMode(), ("f32",), SPACE.dense()
+
+
+def test_no_race_without_an_error_bound_or_without_accuracy(make: Make) -> None:
+    chooser, ledger = make(delta=0)
+    uniform_trials(ledger)
+    told = chooser.predicted(SPACE.uniform()[1])
+    assert told is not None and chooser.rivals(told) == []
+
+
+def test_what_is_expected_is_corrected_by_the_trials(make: Make) -> None:
+    chooser, ledger = make()
+    uniform_trials(ledger)
+    told = chooser.expected(SPACE.uniform()[-1])
+    assert told is not None and set(told) == {"size", "latency", "loss", "divergence", "accuracy"}
+    assert 0.7 < told["accuracy"] < 0.8

@@ -1,0 +1,142 @@
+"""What a worker finds out before the first trial, on a small real model: bank, tables, prediction, trial."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+from slimfront.search.evaluator import Evaluator, Reference, Rivalry
+from slimfront.search.guide import follow, guide
+from slimfront.search.prediction import Predictor
+from slimfront.search.sensitivity import sensitivities
+from slimfront.spaces.configuration import Configuration
+from slimfront.spaces.space import Space
+from slimfront.studies.dense import tensors
+from slimfront.studies.reader import parse_study
+
+
+@dataclass
+class Prepared:
+    evaluator: Evaluator
+    told: dict[str, Any]
+    space: Space
+    predictor: Predictor
+
+    def draw(self, count: int, seed: int = 0) -> list[Configuration]:
+        rng, plain = random.Random(seed), self.space.dense()
+        found = []
+        for _ in range(count):
+            values = {name: rng.choice(domain.values) for name, domain in self.space.domains.items()}
+            found.append(self.space.canonical({**values, **{n: plain[n] for n in values if "distil" in n}}))
+        return found
+
+
+@pytest.fixture(scope="module")
+def prepared(study_data: Callable[..., dict[str, Any]]) -> Prepared:
+    data = study_data("bert")
+    data["space"]["sparsity"] |= {"granularity": "layer", "levels": [0.0, 0.34, 0.67]}
+    data["space"]["bits"] |= {"granularity": "layer", "levels": [2, 3, 4, 32]}
+    study = parse_study(data)
+    evaluator = Evaluator.prepare(study, lambda _text, _share: None)
+    told = guide(evaluator, lambda _text, _share: None)
+    space, predictor = follow(study, json.loads(json.dumps(told)))
+    return Prepared(evaluator, told, space, predictor)
+
+
+def test_the_coordinator_lays_the_same_space(prepared: Prepared) -> None:
+    assert prepared.space.domains == prepared.evaluator.space.domains
+    assert prepared.space.uniform() == prepared.evaluator.space.uniform()
+
+
+def test_sizes_are_predicted_to_the_byte(prepared: Prepared, tmp_path: Path) -> None:
+    chosen = [*prepared.space.uniform(), *prepared.draw(12)]
+    for number, configuration in enumerate(chosen):
+        artifact = prepared.evaluator.lower(configuration, 0, tmp_path / str(number))
+        on_disk = sum((tmp_path / str(number) / name).stat().st_size for name in artifact.files)
+        assert prepared.predictor.predict([configuration]).size[0] == artifact.size() == on_disk
+
+
+def test_latency_is_relative_to_dense_and_falls_with_the_work(prepared: Prepared) -> None:
+    space, predict = prepared.space, prepared.predictor.predict
+    dense, *_ = predict([space.dense()]).latency
+    assert 0.5 < dense < 2 and (predict(prepared.draw(30)).latency > 0).all()
+    assert 0 <= prepared.predictor.tables.spread < 1
+
+
+def test_tables_are_read_from_the_cache(prepared: Prepared) -> None:
+    assert guide(prepared.evaluator, lambda text, _share: pytest.fail(text)) == prepared.told
+
+
+def singles(prepared: Prepared) -> Iterator[tuple[str, int, Configuration]]:
+    for name, domain in prepared.space.domains.items():
+        if name.startswith(("sparsity/", "bits/")):
+            for level, value in enumerate(domain.values[1:], 1):
+                yield name, level, prepared.space.canonical({**prepared.space.dense(), name: value})
+
+
+def test_sensitivity_orders_single_changes_as_they_are(prepared: Prepared) -> None:
+    """Each level is really applied to the module, and the divergence on the same sentences compared."""
+    evaluator = prepared.evaluator
+    subject = evaluator.subject
+    found = sensitivities(subject, evaluator.space, evaluator.scores, evaluator.bank, lambda _text, _share: None)
+    inputs, _ = tensors(subject.train, list(range(128)))
+    with torch.no_grad():
+        before = subject.module(**inputs).logits.double().log_softmax(-1)
+        told, true = [], []
+        for name, level, configuration in singles(prepared):
+            compressed = evaluator.compress(configuration, 0)
+            draft = evaluator.space.draft(evaluator.scores, configuration)
+            module = draft.cut(subject.module)
+            values = {n: v if isinstance(v, torch.Tensor) else v.dequantize() for n, v in compressed.tensors.items()}
+            module.load_state_dict({n: v.float() for n, v in values.items()}, strict=False)
+            after = module(**inputs).logits.double().log_softmax(-1)
+            true.append(float((before.exp() * (before - after)).sum(-1).mean()))
+            told.append(found[name][level])
+    assert len(true) > 20 and spearmanr(told, true).statistic > 0.9
+    assert all(found[name][0] == 0 for name in evaluator.space.domains)
+
+
+def test_loss_of_mixtures_is_ordered(prepared: Prepared, tmp_path: Path) -> None:
+    evaluator, drawn = prepared.evaluator, prepared.draw(24, 1)
+    dense = evaluator.evaluate(prepared.space.dense(), 0, tmp_path / "dense", Reference(tmp_path / "dense"))
+    values = {name: entry["value"] for name, entry in dense["measurements"].items()}
+    true = []
+    for number, configuration in enumerate(drawn):
+        place = tmp_path / str(number)
+        true.append(evaluator.evaluate(configuration, 0, place, Reference(tmp_path / "dense", values))["divergence"])
+    assert spearmanr(prepared.predictor.predict(drawn).loss, true).statistic > 0.6
+
+
+def test_a_trial_compresses_nothing_that_the_bank_has(prepared: Prepared) -> None:
+    before = prepared.evaluator.bank.made
+    for configuration in prepared.draw(10, 2):
+        prepared.evaluator.compress(configuration, 0)
+    again = Evaluator.prepare(prepared.evaluator.study, lambda _text, _share: None)
+    assert prepared.evaluator.bank.made == before and again.bank.made == 0
+
+
+def test_a_trial_that_is_beaten_stops_and_says_so(prepared: Prepared, tmp_path: Path) -> None:
+    evaluator, space = prepared.evaluator, prepared.space
+    dense = tmp_path / "dense"
+    told = evaluator.evaluate(space.dense(), 0, dense, Reference(dense))
+    values = {name: entry["value"] for name, entry in told["measurements"].items()}
+    worst = space.canonical(
+        {name: domain.values[-1] for name, domain in space.domains.items()}
+        | {name: value for name, value in space.dense().items() if "distil" in name}
+    )
+    full = evaluator.evaluate(worst, 0, tmp_path / "full", Reference(dense, values))
+    # As if only what is better than dense by 0.2 were of use: nothing can be.
+    raced = evaluator.evaluate(worst, 0, tmp_path / "raced", Reference(dense, values, 0.5), [Rivalry(0, dense, -0.2)])
+    assert raced["stopped"]["by"] == 0 and raced["sentences"] < full["sentences"] == 80
+    assert full["measurements"]["accuracy"]["value"] <= raced["stopped"]["bound"] < values["accuracy"] + 0.2
+    assert raced["measurements"]["latency"]["value"] == pytest.approx(0.5 * values["latency"])
+    assert raced["measurements"]["size"]["value"] == full["measurements"]["size"]["value"]
+    assert np.isfinite(raced["divergence"]) and "files" not in raced
