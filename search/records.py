@@ -119,14 +119,10 @@ class Records:
                 hint="run 'slimfront launch' with this --run first",
             )
         with storage_errors(self.path):
-            if create:
-                # Written once before any other process opens it.
-                with contextlib.closing(sqlite3.connect(self.path)) as connection:
-                    connection.execute("PRAGMA journal_mode=WAL")
             optuna.logging.set_verbosity(optuna.logging.WARNING)
-            self._storage = optuna.storages.RDBStorage(
-                f"sqlite:///{self.path}", engine_kwargs={"connect_args": {"timeout": 30}}
-            )
+            if create and not self.path.exists():
+                _make(self.path)
+            self._storage = _open(self.path)
             _write_ahead(self._storage)
             names = optuna.get_all_study_names(self._storage)
         if not names and not create:
@@ -244,6 +240,22 @@ class Records:
     @functools.cached_property
     def _rows(self) -> Rows:
         return Rows(self._storage, self.study.study_name)
+
+
+def _open(path: Path) -> optuna.storages.RDBStorage:
+    return optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 30}})
+
+
+def _make(path: Path) -> None:
+    """Make an empty file of records that is never seen half made: whoever opens one without tables makes them too."""
+    scratch = path.with_name(f".{path.name}.new")
+    scratch.unlink(missing_ok=True)
+    with contextlib.closing(sqlite3.connect(scratch)) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+    storage = _open(scratch)
+    storage.scoped_session.remove()
+    storage.engine.dispose()
+    scratch.replace(path)
 
 
 def _write_ahead(storage: optuna.storages.RDBStorage) -> None:

@@ -164,9 +164,16 @@ def _moves(draft: Draft, bank: Bank, layers: Mapping[str, _Layer], rows: int) ->
         if delta is None:
             continue
         change = layers[name].change(delta)
-        parts = [(change * slope).reshape(rows, -1).sum(1) for slope in layers[name].slopes]
+        parts = [_by_sentence(change * slope, rows) for slope in layers[name].slopes]
         total = total + torch.stack(parts)
     return total
+
+
+def _by_sentence(moves: torch.Tensor, rows: int) -> torch.Tensor:
+    """Return the sum for each sentence, ``(rows,)``; of an output that all share, such as a position bias, the mean."""
+    if moves.shape[0] == rows:
+        return moves.reshape(rows, -1).sum(1)
+    return (moves.sum() / rows).expand(rows)
 
 
 def _delta(draft: Draft, bank: Bank, name: str, cut: Slice) -> torch.Tensor | None:

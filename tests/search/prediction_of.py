@@ -21,7 +21,7 @@ class OneMode:
 def predictor_of(domains: Mapping[str, Domain], steps: str | None = None, scale: float = 1.0) -> Predictor:
     """Return a predictor for ``bits/...`` domains: bytes are bits, milliseconds half of them, losses 2 ** -bits.
 
-    The loss of the n-th parameter is weighed with ``scale * 2 ** n``; ``steps`` names the parameter of the recovery steps.
+    The n-th parameter's loss is weighed with ``scale * 2 ** n``; ``steps`` names the parameter of the recovery steps.
     """
     size, latency, losses = [], [], []
     for position, (name, domain) in enumerate(domains.items()):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +106,26 @@ def test_damage_is_named(damage: Any, tmp_path: Path) -> None:
     with pytest.raises(RecordsError) as caught:
         Records(tmp_path).trials()
     assert caught.value.where == str(tmp_path / FILE) and caught.value.hint
+
+
+def test_records_may_be_read_while_they_are_made(tmp_path: Path) -> None:
+    """A reader sees no file, or a whole one: it must never make tables that the writer is about to make."""
+    seen: list[str] = []
+    stop = threading.Event()
+
+    def read() -> None:
+        while not stop.is_set():
+            try:
+                Records(tmp_path).trials()
+            except RecordsError as error:
+                seen.append(str(error))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    try:
+        fill(tmp_path)
+    finally:
+        stop.set()
+        reader.join()
+    assert all("no records" in text or "no study" in text for text in seen), seen
+    assert sorted(path.name for path in tmp_path.iterdir() if "new" in path.name) == []
