@@ -103,8 +103,9 @@ def main(folder: Path) -> None:
         title = "the shipped study" if name == "quickstart" else "an encoder of 110 million parameters"
         rows.append([title, f"{one:.2f} GiB", f"{bound} GiB", f"{two:.2f} GiB", f"{two - one:.2f} GiB"])
     text = f"""
-Peak of the proportional set size (a page shared by n processes counts 1/n for each), read every half second from the
-command to its end, held-out measurement included; {TRIALS["quickstart"]} and {TRIALS["encoder"]} trials, some recovered.
+Peak of the proportional set size (a page shared by n processes counts 1/n for each), read every half second from
+the command to its end, held-out measurement included;
+{TRIALS["quickstart"]} and {TRIALS["encoder"]} trials, some of them recovered.
 """
     header = ("study", "coordinator and one worker", "at most", "two workers", "the second adds")
     write("memory", "Memory", text, header, rows)

@@ -38,6 +38,8 @@ ROLES = {
     "ffn_out": r".*layer\.\d+\.output\.dense/.*",
     "head": r".*(classifier|pooler).*",
 }
+# A pruned width need not be a multiple of the group.
+ADVANCED = nncf.AdvancedCompressionParameters(group_size_fallback_mode=nncf.GroupSizeFallbackMode.ADJUST)
 OPTIONS = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
 
 
@@ -82,7 +84,9 @@ def compress(model: ov.Model, bits: dict[str, int]) -> ov.Model:
         if len(others) == len(ROLES):
             continue
         ignored = nncf.IgnoredScope(patterns=others, validate=False)
-        more = {"group_size": 64, "all_layers": True, "ratio": 1.0} if width == 4 else {}
+        more = (
+            {"group_size": 64, "all_layers": True, "ratio": 1.0, "advanced_parameters": ADVANCED} if width == 4 else {}
+        )
         model = nncf.compress_weights(model, mode=mode, ignored_scope=ignored, **more)
     return model
 
