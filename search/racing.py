@@ -16,8 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import gammaln
-from scipy.stats import norm
+from scipy.special import gammaln, ndtri
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -176,7 +175,7 @@ def refutes(wins: Urn, losses: Urn, least: int, alpha: float) -> bool:
     # Where even a normal approximation is far from refuting, the exact test need not be asked.
     centre = np.clip((wins.guess() + losses.guess() + least) / 2, 0.5, max(wins.size, 1))
     rough = np.hypot(wins.spread(centre), losses.spread(max(centre - least, 0.5)))
-    if seen > least - 0.7 * norm.isf(alpha) * rough:
+    if seen > least - 0.7 * -ndtri(alpha) * rough:
         return False
     reach = REACH * max(rough, 1.0)
     low = int(np.floor(max(0, least, centre - reach)))

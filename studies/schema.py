@@ -189,7 +189,7 @@ class SearchSpec(Strict):
     """
 
     engine: str = "optuna"
-    sampler: str = "tpe"
+    sampler: str = "evolution"
     trials: int = Field(default=60, ge=1, le=1_000_000)
     timeout: str | None = None
     workers: int = Field(default=1, ge=1, le=1024)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy.optimize import nnls
-from scipy.stats import spearmanr
 from slimfront.search.prediction.tables import Floats
 
 LEAST = 5
@@ -14,6 +12,9 @@ LEAST = 5
 
 def affine(predicted: Floats, measured: Floats) -> tuple[float, float]:
     """Return start and slope, neither negative, of the line that fits best in relative error."""
+    # Imported where it is used: a worker's start should not wait for it.
+    from scipy.optimize import nnls
+
     terms = np.stack([np.ones_like(predicted), predicted], axis=1) / measured[:, None]
     (start, slope), _ = nnls(terms, np.ones_like(measured))
     return float(start), float(slope)
@@ -21,6 +22,8 @@ def affine(predicted: Floats, measured: Floats) -> tuple[float, float]:
 
 def rank_correlations(pairs: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, float]:
     """Return Spearman's rank correlation by name of ``(predicted, measured)``; none where there are too few pairs."""
+    from scipy.stats import spearmanr
+
     found = {}
     for name, values in pairs.items():
         columns = np.array(values, dtype=np.float64).reshape(-1, 2).T

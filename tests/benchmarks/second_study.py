@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import shutil
+import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+from slimfront.search.records import FILE
 from slimfront.studies.cache import cache_root
 
 from tests.benchmarks.material import Material, quickstart
@@ -17,21 +22,30 @@ from tests.benchmarks.table import write
 REPEATS = 3
 
 
-def first_trial(study: Path, run: Path) -> tuple[float, float]:
-    """Return the seconds from the command to the workers' readiness and to the first measured trial."""
+def first_trial(study: Path, run: Path) -> float:
+    """Return the seconds from the command to the first measured trial in the records."""
     command = [sys.executable, "-m", "slimfront.search.cli", "launch", str(study), "--run", str(run)]
     start = time.perf_counter()
-    ready = done = 0.0
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith("trial 0 of") and not ready:
-                ready = time.perf_counter() - start
-            if line.startswith("trial 1 of"):
-                done = time.perf_counter() - start
-                break
-        process.kill()
-    return ready, done
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        while not _measured(run / FILE):
+            time.sleep(0.05)
+            if process.poll() is not None:
+                raise RuntimeError(f"the search ended with status {process.returncode}")
+        return time.perf_counter() - start
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+
+
+def _measured(records: Path) -> bool:
+    if not records.exists():
+        return False
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{records}?mode=ro", uri=True)) as connection:
+            return bool(connection.execute("select 1 from trials where state = 'COMPLETE' limit 1").fetchall())
+    except sqlite3.OperationalError:
+        return False
 
 
 def main(folder: Path) -> None:
@@ -49,9 +63,8 @@ def main(folder: Path) -> None:
     before = {path: path.stat().st_size for path in (cache_root() / "bank").rglob("*.safetensors")}
     times = sorted(first_trial(folder / "second.yaml", folder / f"run-{n}") for n in range(REPEATS))
     made = [path for path in (cache_root() / "bank").rglob("*.safetensors") if path not in before]
-    ready, done = times[len(times) // 2]
+    done = times[len(times) // 2]
     rows = [
-        ["command to ready workers", f"{ready:.1f} s"],
         ["command to the first measured trial", f"{done:.1f} s"],
         ["weights compressed", str(len(made))],
         ["bank", f"{bank.size() / 1e6:.0f} MB, {bank.size() / weights:.2f} times the fp32 weights"],
