@@ -64,14 +64,24 @@ class Material:
     def predictor(self) -> Predictor:
         return follow(self.study, self.told)[1]
 
-    def draw(self, count: int, seed: int, recovery: bool = False) -> list[Configuration]:
-        """Return random configurations, without recovery unless it is asked for."""
+    def draw(self, count: int, seed: int, spread: bool = False) -> list[Configuration]:
+        """Return random configurations without recovery.
+
+        Args:
+            count: How many.
+            seed: Of the draw.
+            spread: Whether each has a strength of its own, around which its levels lie, instead of levels that are
+                all equally likely: those crowd at the mean of every objective.
+        """
         rng, found = random.Random(seed), []
         dense = self.space.dense()
         while len(found) < count:
-            values = {name: rng.choice(domain.values) for name, domain in self.space.domains.items()}
-            if not recovery:
-                values |= {name: dense[name] for name in values if name.startswith("distillation/")}
+            strength = rng.random()
+            values = {}
+            for name, domain in self.space.domains.items():
+                place = min(1.0, max(0.0, rng.gauss(strength, 0.25))) if spread else rng.random()
+                values[name] = domain.values[min(len(domain.values) - 1, int(place * len(domain.values)))]
+            values |= {name: dense[name] for name in values if name.startswith("distillation/")}
             configuration = self.space.canonical(values)
             if configuration not in found:
                 found.append(configuration)
