@@ -63,9 +63,10 @@ def launch(
     folder = front.dense.run
     assert folder is not None
     _print_table(front_table(front, front.points, f"front of {folder}: {len(front.points)} points"))
-    if told := agreement_line(Run.open(folder)):
+    opened = Run.open(folder)
+    if told := agreement_line(opened):
         _say(told)
-    draw_front(front, folder / "front.png", str(folder))
+    draw_front(front, folder / "front.png", opened.study.name)
     _say(f"picture: {folder / 'front.png'}")
     _say(f"next: slimfront export {folder} --pick knee --to openvino --out DIR")
 
