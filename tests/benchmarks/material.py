@@ -22,6 +22,7 @@ from slimfront.search.run import Run
 from slimfront.search.samplers import SAMPLERS
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.space import Space
+from slimfront.studies.cache import digest
 from slimfront.studies.reader import dump_study, parse_study, read_study
 from slimfront.studies.schema import Study
 
@@ -101,6 +102,8 @@ class Workplace:
     folder: Path
 
     def __post_init__(self) -> None:
+        # What an earlier benchmark left behind counts only if its study was the same.
+        self.folder = self.folder / digest(self.study.model_dump(mode="json"))[:12]
         self._engine = ENGINES.get("optuna", where="engine")(Run.begin(self.folder / "worker", self.study))
         self.space, self.predictor = follow(self.study, self._engine.prepare(say))
 
