@@ -10,7 +10,7 @@ from slimfront.search.prediction.tables import Ints
 from slimfront.search.samplers.moves import Moves
 from slimfront.search.samplers.random import Random
 from slimfront.search.samplers.sampler import SAMPLERS, Observation, Problem, Sampler
-from slimfront.search.samplers.screen import Archive, Screen, normal
+from slimfront.search.samplers.screen import Archive, Screen
 from slimfront.spaces.domain import Value
 
 ROUNDS, OFFSPRING, SURVIVORS = 3, 96, 24
@@ -78,7 +78,7 @@ class Evolution(Sampler):
         """Return candidates, the best first."""
         assert problem.predictor is not None
         moves = Moves(problem.domains, problem.predictor, rng)
-        screen = Screen(archive, normal(archive, rng))
+        screen = Screen(archive, rng)
         alive = np.vstack([archive.parents(), self._along(problem)])
         gains = screen.gains(alive)
         for _ in range(ROUNDS):

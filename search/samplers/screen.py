@@ -71,12 +71,12 @@ class Screen:
 
     Args:
         archive: What is known.
-        draws: Standard normal numbers of one draw from the correction's posterior; its mean where None.
+        rng: Draws the correction from its posterior; its mean is taken where None.
     """
 
-    def __init__(self, archive: Archive, draws: Floats | None) -> None:
-        self._archive, self._draws = archive, draws
-        self._correction = archive.correction()
+    def __init__(self, archive: Archive, rng: np.random.Generator | None) -> None:
+        self._archive, self._correction = archive, archive.correction()
+        self._draws = None if rng is None else rng.standard_normal(self._correction.features)
         self._volume = volume(archive.front)
 
     def gains(self, levels: Ints) -> Floats:
@@ -102,9 +102,3 @@ class Screen:
             "accuracy": self._correction.accuracy(levels, found.loss, self._draws),
         }
         return problem.box.scaled(np.stack([columns[name] for name in problem.directions], axis=1))
-
-
-def normal(archive: Archive, rng: np.random.Generator) -> Floats:
-    """Return the standard normal numbers of one draw from the correction's posterior."""
-    assert archive.problem.predictor is not None
-    return rng.standard_normal(2 * (2 + len(archive.problem.predictor.tables.losses)))
