@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from slimfront.search.bank import Bank
+from slimfront.search.sensitivity import identity
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.domain import Value
 from slimfront.spaces.draft import Draft, Scores
 from slimfront.spaces.space import Space
-from slimfront.studies.cache import cached, digest
+from slimfront.studies.cache import cached
 from slimfront.studies.dense import tensors
 from slimfront.studies.subject import Subject
 from torch import nn
@@ -37,15 +38,7 @@ def mixtures(subject: Subject, space: Space, scores: Scores, bank: Bank, progres
         bank: Codes of every level.
         progress: Called with a text and the finished share.
     """
-    key = {
-        "weights": subject.weights,
-        "data": subject.train.fingerprint(),
-        "domains": {name: list(domain.values) for name, domain in space.domains.items()},
-        "scores": {name: digest(values.tolist()) for name, values in scores.items()},
-        "method": bank.method,
-        "version": VERSION,
-        "torch": torch.__version__,
-    }
+    key = identity(subject, space, scores, bank) | {"version": VERSION}
 
     def build(folder: Path) -> None:
         found = _measure(subject, space, scores, bank, progress)

@@ -61,16 +61,7 @@ def sensitivities(subject: Subject, space: Space, scores: Scores, bank: Bank, pr
     Returns:
         For each parameter the divergence at each of its values, in nats; zero where it cannot be told.
     """
-    key = {
-        "weights": subject.weights,
-        "data": subject.train.fingerprint(),
-        "sentences": SENTENCES,
-        "domains": {name: list(domain.values) for name, domain in space.domains.items()},
-        "scores": {name: digest(values.tolist()) for name, values in scores.items()},
-        "method": bank.method,
-        "version": VERSION,
-        "torch": torch.__version__,
-    }
+    key = identity(subject, space, scores, bank) | {"sentences": SENTENCES, "version": VERSION}
 
     def build(folder: Path) -> None:
         found = _measure(subject, space, scores, bank, progress)
@@ -78,6 +69,18 @@ def sensitivities(subject: Subject, space: Space, scores: Scores, bank: Bank, pr
 
     losses: Losses = json.loads((cached("sensitivity", key, build) / FILE).read_text(encoding="utf-8"))
     return losses
+
+
+def identity(subject: Subject, space: Space, scores: Scores, bank: Bank) -> dict[str, object]:
+    """Return JSON of all on which the loss of a level depends."""
+    return {
+        "weights": subject.weights,
+        "data": subject.train.fingerprint(),
+        "domains": {name: list(domain.values) for name, domain in space.domains.items()},
+        "scores": {name: digest(values.tolist()) for name, values in scores.items()},
+        "method": bank.method,
+        "torch": torch.__version__,
+    }
 
 
 def _measure(subject: Subject, space: Space, scores: Scores, bank: Bank, progress: Progress) -> Losses:
