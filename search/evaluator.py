@@ -20,7 +20,6 @@ from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.objectives.runtimes.runtime import Blueprint
 from slimfront.search.bank import Bank
 from slimfront.search.clock import Clock
-from slimfront.search.prediction.timing import machine
 from slimfront.search.preparation import anatomy_of, lay_space, levels, objectives_of
 from slimfront.search.racing import Race, Rival, chunks
 from slimfront.search.recover import distil
@@ -32,6 +31,7 @@ from slimfront.spaces.space import Space
 from slimfront.studies.cache import cached
 from slimfront.studies.compressed import CompressedModel
 from slimfront.studies.encoding import Encoded
+from slimfront.studies.processor import processor_name
 from slimfront.studies.schema import BitsSpec, DistillationSpec, Study
 from slimfront.studies.subject import Subject, load_subject, trained
 
@@ -131,8 +131,7 @@ class Evaluator:
         assert draft.recovery is not None and self.teacher is not None
         module = draft.cut(self.subject.module)
         spec = self.study.space.distillation or DistillationSpec()
-        bf16 = "bf16" in self.space.capabilities.precisions
-        distil(module, self.subject.train, self.teacher, draft.recovery, spec, seed, bf16)
+        distil(module, self.subject.train, self.teacher, draft.recovery, spec, seed)
         return draft.encode(module, self.bank.quantizer, self.bank.codes)
 
     def lower(self, configuration: Configuration, seed: int, folder: Path) -> Artifact:
@@ -211,7 +210,7 @@ class Evaluator:
             "options": dict(artifact.options),
             "data": self.subject.search.fingerprint(),
             "batch": target.batch,
-            "machine": machine(),
+            "machine": processor_name(),
         }
 
         def build(entry: Path) -> None:

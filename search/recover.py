@@ -7,6 +7,7 @@ import torch
 from slimfront.spaces.draft import Recovery
 from slimfront.studies.dense import bucketed, frozen_embeddings, tensors
 from slimfront.studies.encoding import Encoded
+from slimfront.studies.processor import multiplies_bf16
 from slimfront.studies.schema import DistillationSpec
 from torch import nn
 from torch.nn import functional
@@ -44,7 +45,6 @@ def distil(
     recovery: Recovery,
     spec: DistillationSpec,
     seed: int,
-    bf16: bool,
 ) -> None:
     """Train ``module`` in place for some steps on the teacher's logits; embeddings stay as they are.
 
@@ -55,7 +55,6 @@ def distil(
         recovery: Steps, temperature and weight.
         spec: Batch and learning rate.
         seed: Draws the batches.
-        bf16: Whether to multiply in bf16.
     """
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
@@ -68,7 +67,7 @@ def distil(
         queue = queue or bucketed(train, spec.batch, rng)
         indices = queue.pop()
         inputs, labels = tensors(train, indices)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=multiplies_bf16()):
             logits = module(**inputs).logits
         loss = distillation_loss(logits.float(), teacher[indices], labels, recovery.temperature, recovery.weight)
         optimizer.zero_grad()

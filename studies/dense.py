@@ -12,6 +12,7 @@ from slimfront.studies.cache import cached
 from slimfront.studies.encoding import Encoded
 from slimfront.studies.errors import StudyError
 from slimfront.studies.models import weights_sha256
+from slimfront.studies.processor import multiplies_bf16
 from slimfront.studies.schema import FineTuning, LogisticRegressionHead, NoTraining, Study
 from slimfront.studies.threads import fitting, torch_threads
 from torch import nn
@@ -53,6 +54,7 @@ def dense_model(study: Study, base: nn.Module, train: Encoded, progress: Progres
         "weights": weights_sha256(base),
         "data": train.fingerprint(),
         "torch": torch.__version__,
+        "bf16": multiplies_bf16(),
     }
 
     def build(folder: Path) -> None:
@@ -110,7 +112,7 @@ def _fine_tune(module: nn.Module, train: Encoded, spec: FineTuning, progress: Pr
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / len(steps))
     for number, indices in enumerate(steps):
         batch, labels = tensors(train, indices)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=multiplies_bf16()):
             logits = module(**batch).logits
         loss = functional.cross_entropy(logits.float(), labels)
         optimizer.zero_grad()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 import random
 import tempfile
 from collections import defaultdict
@@ -23,6 +22,7 @@ from slimfront.spaces.space import Space
 from slimfront.studies.cache import cached
 from slimfront.studies.compressed import CompressedModel, Form
 from slimfront.studies.encoding import Batch
+from slimfront.studies.processor import processor_name
 
 Progress = Callable[[str, float], None]
 Json = dict[str, Any]
@@ -91,7 +91,7 @@ class Bench:
             "shapes": {name: list(shape) for name, shape in self.shapes.items()},
             "domains": {name: list(domain.values) for name, domain in self.space.domains.items()},
             "request": {name: list(values.shape) for name, values in self.request.items()},
-            "machine": machine(),
+            "machine": processor_name(),
             "version": VERSION,
         }
 
@@ -235,13 +235,3 @@ def _line(points: list[list[float]]) -> tuple[float, float]:
         return times[0], 0.0
     slope = max(0.0, float(np.polyfit(amounts, times, 1)[0]))
     return float(np.mean(times) - slope * np.mean(amounts)), slope
-
-
-def machine() -> str:
-    """Return the processor's name."""
-    path = Path("/proc/cpuinfo")
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from slimfront.search.prediction.timing import machine
+from slimfront.studies.processor import processor_name
 
 FOLDER = Path(__file__).parent / "results"
 
@@ -21,7 +21,7 @@ def write(name: str, title: str, text: str, header: Sequence[str], rows: Sequenc
     lines = [
         f"# {title}",
         "",
-        f"{day}, {machine()}, {len(os.sched_getaffinity(0))} cores, {versions}",
+        f"{day}, {processor_name()}, {len(os.sched_getaffinity(0))} cores, {versions}",
         "",
         "| " + " | ".join(header) + " |",
         "|" + "---|" * len(header),
