@@ -47,15 +47,15 @@ class Context:
     lock: Path
     _seen: dict[int, Row] = field(default_factory=dict)
 
-    def see(self, indices: Sequence[int]) -> npt.NDArray[np.int64]:
-        """Run the artifact on some examples, unless it has, and return their predicted labels, ``(indices,)``.
+    def see(self, indices: Sequence[int]) -> npt.NDArray[np.float32]:
+        """Run the artifact on some examples, unless it has, and return their logits ``(indices, classes)``.
 
         Raises:
             ValueError: a logit is not finite.
         """
         missing = [index for index in indices if index not in self._seen]
         self._seen.update(read(self.session, self.examples, self.batch, missing))
-        return np.array([self._seen[index].argmax() for index in indices], dtype=np.int64)
+        return np.stack([self._seen[index] for index in indices])
 
     def recall(self, logits: npt.NDArray[np.float32]) -> None:
         """Take the logits of all examples, ``(examples, classes)``, from an earlier run of the same artifact."""
@@ -72,12 +72,12 @@ class Context:
 
     def logits(self) -> npt.NDArray[np.float32]:
         """Return the artifact's logits of all examples, ``(examples, classes)``; each is computed once."""
-        self.see(range(len(self.examples)))
-        return np.stack([self._seen[index] for index in range(len(self.examples))])
+        return self.see(range(len(self.examples)))
 
     def predictions(self) -> npt.NDArray[np.int64]:
         """Return the artifact's predicted label of each example, ``(examples,)``."""
-        return self.see(range(len(self.examples)))
+        found: npt.NDArray[np.int64] = self.logits().argmax(axis=1)
+        return found
 
 
 class Objective(ABC):

@@ -12,6 +12,7 @@ import numpy as np
 from slimfront.search.box import Box
 from slimfront.search.ledger import Ledger
 from slimfront.search.prediction import Predictor
+from slimfront.search.racing import Bar
 from slimfront.search.records import Trial
 from slimfront.search.samplers import Observation, Problem, Sampler
 from slimfront.search.samplers.evolution import Evolution
@@ -107,30 +108,27 @@ class Chooser:
             return told
         return told | self._scout.expected(self._posed(), self._observe(), configuration)
 
-    def rivals(self, predicted: Json) -> list[tuple[int, float]]:
-        """Return the trials that a candidate must not fall behind, each with the margin that it is allowed.
+    def bar(self, predicted: Json) -> Bar | None:
+        """Return what a candidate's accuracy must reach to be of any use, or None where everything is.
 
-        They are the most accurate member of the front that is surely no larger and no slower, and the dense
-        model where a constraint bounds the accuracy.
+        The accuracy of the most accurate member of the front that is surely no larger and no slower, and the
+        constraint on the accuracy: the higher of the two.
         """
         dense = self._ledger.dense
         others = [name for name in self._objectives if name != "accuracy"]
         if dense is None or not self._study.search.delta or len(others) == len(self._objectives):
-            return []
+            return None
         if any(name not in predicted for name in others):
-            return []
-        found = []
+            return None
         # Sizes are exact; a latency must be predicted to be longer by more than the prediction's usual error.
         surely = {"latency": 1 - self._predictor.tables.spread} if self._predictor else {}
         bounds = {name: predicted[name] * surely.get(name, 1.0) for name in others}
         better = [t for t in self._ledger.front if all(t.steer(name) <= bounds[name] for name in others)]
-        if better:
-            found.append((max(better, key=lambda t: (t.value("accuracy"), -t.number)).number, 0.0))
+        found = [Bar(trial.number, trial.value("accuracy")) for trial in better]
         if "accuracy" in self._limits:
             base = {name: dense.value(name) for name in self._objectives}
-            bound = self._limits["accuracy"].bound(base)
-            found.append((dense.number, dense.value("accuracy") - bound))
-        return found
+            found.append(Bar(dense.number, self._limits["accuracy"].bound(base)))
+        return max(found, key=lambda bar: (bar.accuracy, -bar.trial), default=None)
 
     def _unvisited(self, start: Configuration, seed: int) -> Configuration | None:
         """Return a configuration nearest to ``start`` that was not visited, ties broken at random."""

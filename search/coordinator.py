@@ -7,12 +7,14 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from slimfront.search.choosing import Chooser
 from slimfront.search.ledger import Ledger
 from slimfront.search.prediction import Predictor
+from slimfront.search.racing import LOGITS
 from slimfront.search.records import Records, Trial
 from slimfront.search.run import Run
 from slimfront.search.samplers import Sampler
@@ -25,6 +27,8 @@ Json = dict[str, Any]
 ATTEMPTS, LEAST_FAILURES = 2, 3
 # Growth of the hypervolume below which a stretch of trials counts as stagnation.
 GAIN = 0.001
+# From the logits of so many of the last complete trials a candidate's accuracy is forecast.
+REFERENCES = 24
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,7 @@ class Coordinator:
             else:
                 predicted = self._chooser.expected(trial.configuration)
                 outcome = {**outcome, "predicted": predicted} if predicted else outcome
+                self._keep_logits(number)
                 self._put(self._records.complete(trial, outcome, self._violations(outcome["measurements"])))
             self._changed.notify_all()
             self._report(self.progress())
@@ -177,6 +182,18 @@ class Coordinator:
         for unneeded in self._ledger.put(trial):
             shutil.rmtree(self._run.artifact(unneeded.number), ignore_errors=True)
 
+    def _keep_logits(self, number: int) -> None:
+        """Put a complete trial's logits where they stay when its artifact goes; the dense model's artifact stays."""
+        source, place = self._run.artifact(number) / LOGITS, self._run.logits(number)
+        if source.is_file() and self._ledger.dense is not None:
+            place.parent.mkdir(exist_ok=True)
+            source.replace(place)
+
+    def _logits(self) -> list[Path]:
+        """Return the logits of the last complete trials."""
+        paths = [self._run.logits(number) for number in self._ledger.complete[-REFERENCES:]]
+        return [path for path in paths if path.is_file()]
+
     def _adopt(self) -> Trial | None:
         """Start a trial that a dead process left running once more, under its own number and seed."""
         while self._abandoned:
@@ -223,7 +240,7 @@ class Coordinator:
         dense = self._ledger.dense
         reference = {name: dense.value(name) for name in self._objectives} if dense else {}
         predicted = self._chooser.predicted(trial.configuration)
-        rivals = self._chooser.rivals(predicted) if predicted and dense and trial.kind != "dense" else []
+        bar = self._chooser.bar(predicted) if predicted and dense and trial.kind != "dense" else None
         return {
             "do": "evaluate",
             "number": trial.number,
@@ -233,7 +250,8 @@ class Coordinator:
             "dense": reference,
             "dense_folder": str(self._run.artifact(dense.number if dense else trial.number)),
             "cost": predicted["latency"] if predicted else 1.0,
-            "rivals": [{"trial": n, "folder": str(self._run.artifact(n)), "margin": margin} for n, margin in rivals],
+            "bar": asdict(bar) if bar else None,
+            "others": [str(path) for path in self._logits()],
         }
 
     def _check_failures(self, number: int) -> None:

@@ -20,8 +20,9 @@ from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.objectives.runtimes.runtime import Blueprint
 from slimfront.search.bank import Bank
 from slimfront.search.clock import Clock
+from slimfront.search.forecast import margins, stratified_mean
 from slimfront.search.preparation import anatomy_of, lay_space, levels, objectives_of
-from slimfront.search.racing import Race, Rival, chunks
+from slimfront.search.racing import LOGITS, Bar, Race
 from slimfront.search.recover import distil
 from slimfront.search.statistics import importance, teacher_logits
 from slimfront.spaces.configuration import Configuration
@@ -37,7 +38,7 @@ from slimfront.studies.subject import Subject, load_subject, trained
 
 Progress = Callable[[str, float], None]
 Json = dict[str, Any]
-PREDICTIONS, LOGITS = "predictions.json", "logits.npy"
+PREDICTIONS = "predictions.json"
 
 
 @dataclass(frozen=True)
@@ -48,26 +49,13 @@ class Reference:
         folder: Where the dense artifact is.
         dense: The dense model's values by objective; empty while the dense model itself is evaluated.
         cost: The latency that is predicted for the configuration, relative to the dense model's.
+        others: Files with the logits of earlier trials.
     """
 
     folder: Path
     dense: Mapping[str, float] = field(default_factory=dict)
     cost: float = 1.0
-
-
-@dataclass(frozen=True)
-class Rivalry:
-    """A trial that the candidate must not fall behind.
-
-    Attributes:
-        trial: Its number.
-        folder: Where its artifact and predictions are.
-        margin: How far below its accuracy the candidate's may be.
-    """
-
-    trial: int
-    folder: Path
-    margin: float
+    others: Sequence[Path] = ()
 
 
 @dataclass
@@ -147,7 +135,7 @@ class Evaluator:
         seed: int,
         folder: Path,
         reference: Reference,
-        rivals: Sequence[Rivalry] = (),
+        bar: Bar | None = None,
     ) -> Json:
         """Compress, lower and measure one configuration.
 
@@ -156,7 +144,7 @@ class Evaluator:
             seed: Seed of the recovery, and of the order in which sentences are read.
             folder: Where the artifact goes.
             reference: The dense model's results, and the latency that is predicted.
-            rivals: Trials against which it runs; beaten by one of them it stops early.
+            bar: The accuracy that it must reach; it stops as soon as it surely does not.
 
         Returns:
             Measurements by objective, the sums of the artifact's files, the divergence from the dense model, how many
@@ -167,16 +155,20 @@ class Evaluator:
         artifact = self.lower(configuration, seed, folder)
         context = self._context(self._load(artifact), self.subject.search, reference)
         if not reference.dense:
-            self._recall(context, artifact, folder)
+            self._recall(context, artifact)
+        dense = self._logits_of_dense(reference.folder) if reference.dense else context.logits()
+        others = _readable(reference.others, dense.shape) if bar else []
+        race = Race(dense, context.examples.labels, self.study.search.delta or 0.5, seed, others)
         with self._clock.stage("inference"):
-            race = run_race(context, rivals, seed, self.study.search.delta)
-        found: Json = {"divergence": self._divergence(context, reference.folder), "sentences": context.read()}
-        if (lost := race.beaten_by()) is not None:
+            beaten = race.run(context.see, bar)
+        found: Json = {"divergence": self._divergence(context, dense), "sentences": context.read()}
+        if beaten and bar:
             measured = self._beaten(artifact, context, race)
-            found["stopped"] = {"by": lost.trial, "bound": race.upper_bound()}
+            found["stopped"] = {"by": bar.trial, "bound": race.upper_bound()}
         else:
             measured = self._measured(artifact, context)
             _keep_predictions(context, folder)
+            np.save(folder / LOGITS, context.logits())
             found["files"] = dict(artifact.files)
         return {"measurements": measured, **found, "cpu": self._clock.seconds()}
 
@@ -202,7 +194,7 @@ class Evaluator:
                 measured[name] = objective.measure(artifact, context).to_json()
         return measured
 
-    def _recall(self, context: Context, artifact: Artifact, folder: Path) -> None:
+    def _recall(self, context: Context, artifact: Artifact) -> None:
         """Read the dense artifact's logits from the cache where the same files read the same sentences before."""
         target = self.study.target
         key = {
@@ -217,18 +209,22 @@ class Evaluator:
             with self._clock.stage("inference"):
                 np.save(entry / LOGITS, context.logits())
 
-        place = cached("logits", key, build) / LOGITS
-        context.recall(np.load(place))
-        shutil.copyfile(place, folder / LOGITS)
+        context.recall(np.load(cached("logits", key, build) / LOGITS))
 
-    def _divergence(self, context: Context, dense_folder: Path) -> float:
-        """Return the mean KL divergence of the dense model's predictions from these, in nats, where they were read."""
-        if self._dense_logits is None or self._dense_logits[0] != dense_folder:
-            self._dense_logits = (dense_folder, np.load(dense_folder / LOGITS))
-        indices, logits = context.seen()
-        dense = log_softmax(self._dense_logits[1][indices].astype(np.float64), axis=-1)
-        own = log_softmax(logits.astype(np.float64), axis=-1)
-        return float((np.exp(dense) * (dense - own)).sum(axis=-1).mean())
+    def _logits_of_dense(self, folder: Path) -> npt.NDArray[np.float32]:
+        if self._dense_logits is None or self._dense_logits[0] != folder:
+            self._dense_logits = (folder, np.load(folder / LOGITS))
+        return self._dense_logits[1]
+
+    def _divergence(self, context: Context, logits: npt.NDArray[np.float32]) -> float:
+        """Return the mean KL divergence of the dense model's predictions from these, in nats.
+
+        A race reads the sentences of which the dense model is least sure before others: they are weighted accordingly.
+        """
+        seen, own = context.seen()
+        dense = log_softmax(logits.astype(np.float64), axis=-1)
+        kl = (np.exp(dense[seen]) * (dense[seen] - log_softmax(own.astype(np.float64), axis=-1))).sum(axis=-1)
+        return stratified_mean(kl, np.array(seen), np.abs(margins(logits, context.examples.labels)))
 
     def rebuild(self, configuration: Configuration, seed: int, folder: Path) -> Json:
         """Make a configuration's artifact and predictions once more; return the sums of its files."""
@@ -271,21 +267,17 @@ class Evaluator:
         return self._dense[1]
 
 
-def run_race(context: Context, rivals: Sequence[Rivalry], seed: int, delta: float) -> Race:
-    """Read the examples in growing chunks until all are read or a rival has won; all at once where there is none."""
-    labels = context.examples.labels
-    known = [Rival(rival.trial, _predicted(rival.folder) == labels, rival.margin) for rival in rivals]
-    race = Race(known, len(labels), delta or 0.5)
-    order = np.random.default_rng(seed).permutation(len(labels))
-    for part in chunks(len(labels)) if known else [slice(0, len(labels))]:
-        race.update(order[part], context.see(order[part].tolist()) == labels[order[part]])
-        if race.beaten_by() is not None:
-            break
-    return race
-
-
-def _predicted(folder: Path) -> npt.NDArray[np.int64]:
-    return np.array(json.loads((folder / PREDICTIONS).read_text(encoding="utf-8")), dtype=np.int64)
+def _readable(paths: Sequence[Path], shape: tuple[int, ...]) -> list[npt.NDArray[np.float32]]:
+    """Return the logits of earlier trials; a file that is damaged costs the race precision, not the trial."""
+    found = []
+    for path in paths:
+        try:
+            logits = np.load(path)
+        except (OSError, ValueError, EOFError):
+            continue
+        if logits.shape == shape and np.isfinite(logits).all():
+            found.append(logits)
+    return found
 
 
 def _bank(study: Study, subject: Subject, space: Space) -> Bank:

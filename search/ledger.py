@@ -25,6 +25,7 @@ class Ledger:
     Attributes:
         dense: The dense model's trial, once it is complete.
         front: Feasible, complete trials that no other beats, in no order.
+        complete: Numbers of complete trials that are neither dense nor duplicates, in the order of their end.
         evaluated: How many trials were started that are no duplicates.
         cpu: CPU seconds of all trials together.
     """
@@ -42,6 +43,7 @@ class Ledger:
         self._grown: list[float] = []
         self.dense: Trial | None = None
         self.front: list[Trial] = []
+        self.complete: list[int] = []
         self.evaluated, self.cached, self.cpu = 0, 0, 0.0
         for trial in trials:
             self.put(trial)
@@ -73,6 +75,8 @@ class Ledger:
     def _welcome(self, trial: Trial) -> list[Trial]:
         if trial.kind == "dense":
             self.dense = trial
+        else:
+            self.complete.append(trial.number)
         if not trial.feasible:
             return [] if trial.kind == "dense" else [trial]
         candidates = [*self.front, trial]

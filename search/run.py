@@ -90,6 +90,10 @@ class Run:
         """Return where the artifact of a trial is kept, if it is."""
         return self.folder / "artifacts" / f"trial-{number:05d}"
 
+    def logits(self, number: int) -> Path:
+        """Return where a trial's logits on the search split are kept, for later trials to be forecast from."""
+        return self.folder / "logits" / f"trial-{number:05d}.npy"
+
     def front(self) -> Front:
         """Read the front.
 

@@ -70,7 +70,8 @@ class Server:
 
     def serve(self, task: Json) -> Json:
         """Return the answer to one task."""
-        from slimfront.search.evaluator import Reference, Rivalry
+        from slimfront.search.evaluator import Reference
+        from slimfront.search.racing import Bar
         from slimfront.spaces.configuration import Configuration
 
         start = time.perf_counter()
@@ -81,9 +82,10 @@ class Server:
         if task["do"] == "rebuild":
             rebuilt: Json = self._evaluator.rebuild(configuration, task["seed"], folder)
             return rebuilt
-        reference = Reference(Path(task["dense_folder"]), task["dense"], task["cost"])
-        rivals = [Rivalry(rival["trial"], Path(rival["folder"]), rival["margin"]) for rival in task["rivals"]]
-        result: Json = self._evaluator.evaluate(configuration, task["seed"], folder, reference, rivals)
+        others = [Path(path) for path in task["others"]]
+        reference = Reference(Path(task["dense_folder"]), task["dense"], task["cost"], others)
+        bar = Bar(**task["bar"]) if task["bar"] else None
+        result: Json = self._evaluator.evaluate(configuration, task["seed"], folder, reference, bar)
         return {**result, "seconds": round(time.perf_counter() - start, 3)}
 
     def answer(self, work: Callable[[], Json]) -> bool:

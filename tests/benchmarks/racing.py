@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import os
+import sys
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from slimfront.objectives.runtimes.runtime import read
 from slimfront.search.box import Box
+from slimfront.search.coordinator import REFERENCES
 from slimfront.search.front import non_dominated
 from slimfront.search.launching import check_names
-from slimfront.search.racing import Race, Rival, chunks
+from slimfront.search.racing import Bar, Race
 from slimfront.spaces.configuration import Configuration
 from slimfront.studies.schema import Study
 
@@ -20,34 +26,34 @@ from tests.benchmarks.material import Material, quickstart
 from tests.benchmarks.table import write
 
 SEARCHES, CANDIDATES = 1000, 60
-Bools = npt.NDArray[np.bool_]
+Logits = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A configuration with its predicted size and latency and its answer to every sentence."""
+    """A configuration with its predicted size and latency and its logits on every sentence."""
 
     size: float
     latency: float
-    correct: Bools
-
-    @property
-    def accuracy(self) -> float:
-        return float(self.correct.mean())
+    logits: Logits
+    accuracy: float
 
 
 def answers(material: Material, folder: Path, configurations: Sequence[Configuration]) -> list[Candidate]:
     """Return candidates whose answers were really given, by the artifacts."""
-    evaluator = material.evaluator
-    told = material.predictor.predict(configurations)
-    labels, found = evaluator.subject.search.labels, []
+    evaluator, found = material.evaluator, []
+    told, examples, batch = material.predictor.predict(configurations), evaluator.subject.search, 1
     for number, configuration in enumerate(configurations):
-        place = folder / f"{configuration.sha256[:16]}.json"
+        place = folder / f"{configuration.sha256[:16]}.npy"
         if not place.exists():
-            evaluator.rebuild(configuration, number, folder / "artifact")
-            (folder / "artifact" / "predictions.json").replace(place)
-        right = np.array(json.loads(place.read_text())) == labels
-        found.append(Candidate(float(told.size[number]), float(told.latency[number]), right))
+            session = evaluator.runtime.load(evaluator.lower(configuration, number, folder / "artifact"))
+            logits = read(session, examples, batch, range(len(examples)))
+            np.save(place, np.stack([logits[index] for index in range(len(examples))]))
+            print(f"  {number + 1} of {len(configurations)}", file=sys.stderr, flush=True)
+        answer = np.load(place)
+        accuracy = float((answer.argmax(axis=1) == examples.labels).mean())
+        found.append(Candidate(float(told.size[number]), float(told.latency[number]), answer, accuracy))
     return found
 
 
@@ -59,38 +65,47 @@ class Outcome:
     volume: float
     dropped: int
     members: int
+    stopped: int
+    missed: int
 
 
-def search(study: Study, box: Box, candidates: Sequence[Candidate], seed: int) -> Outcome:
-    """Search the candidates in a random order, the dense model first."""
+def search(study: Study, box: Box, candidates: Sequence[Candidate], labels: Ints, first: int, seed: int) -> Outcome:
+    """Search as a run does: the dense model, the other uniform settings, then the rest in a random order."""
     rng = np.random.default_rng(seed)
-    order = [0, *(1 + rng.permutation(len(candidates) - 1)).tolist()]
-    margin = candidates[0].accuracy - check_names(study)["accuracy"].bound({"accuracy": candidates[0].accuracy})
-    total, complete, read = len(candidates[0].correct), [0], 0
-    for number in order[1:]:
+    margin = _margin(study, candidates)
+    bound = Bar(0, candidates[0].accuracy - margin)
+    complete, read, stopped, missed = [0], 0, 0, 0
+    for number in [*range(1, first), *(first + rng.permutation(len(candidates) - first)).tolist()]:
         own = candidates[number]
-        rivals = [Rival(0, candidates[0].correct, margin)]
-        better = [
-            n
+        bars = [
+            Bar(n, candidates[n].accuracy)
             for n in complete
             if candidates[n].size <= own.size
             and candidates[n].latency <= own.latency
             and _feasible(candidates, n, margin)
         ]
-        if better:
-            best = max(better, key=lambda n: candidates[n].accuracy)
-            rivals.insert(0, Rival(best, candidates[best].correct))
-        race = Race(rivals, total, study.search.delta)
-        sequence = rng.permutation(total)
-        for part in chunks(total):
-            race.update(sequence[part], own.correct[sequence[part]])
-            read += len(sequence[part])
-            if race.beaten_by() is not None:
-                break
+        others = [candidates[n].logits for n in complete[1:][-REFERENCES:]]
+        race = Race(candidates[0].logits, labels, study.search.delta, int(rng.integers(2**31)), others)
+        told: list[int] = []
+
+        def answer(positions: Sequence[int], told: list[int] = told, own: Candidate = own) -> Logits:
+            told.extend(positions)
+            return own.logits[list(positions)]
+
+        if race.run(answer, max([bound, *bars], key=lambda bar: bar.accuracy)):
+            stopped += 1
+            missed += own.accuracy > race.upper_bound() + 1e-9
         else:
             complete.append(number)
+        read += len(told)
     true = _front(candidates, range(len(candidates)), margin)
-    return Outcome(read, _volume(box, candidates, complete, margin), len(set(true) - set(complete)), len(true))
+    volume = _volume(box, candidates, complete, margin)
+    return Outcome(read, volume, len(set(true) - set(complete)), len(true), stopped, missed)
+
+
+def _margin(study: Study, candidates: Sequence[Candidate]) -> float:
+    dense = candidates[0].accuracy
+    return dense - check_names(study)["accuracy"].bound({"accuracy": dense})
 
 
 def _feasible(candidates: Sequence[Candidate], number: int, margin: float) -> bool:
@@ -116,24 +131,29 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     uniform = [c for c in material.space.uniform() if not c.get("distillation/steps")]
     candidates = answers(material, folder, [*uniform, *material.draw(CANDIDATES, 2)])
+    labels = material.evaluator.subject.search.labels
     dense = {"size": candidates[0].size, "latency": candidates[0].latency, "accuracy": candidates[0].accuracy}
     directions = {"size": "minimize", "latency": "minimize", "accuracy": "maximize"}
     box = Box.of({name: {"direction": d} for name, d in directions.items()}, dense, check_names(study))
-    found = [search(study, box, candidates, seed) for seed in range(SEARCHES)]
-    everything = (len(candidates) - 1) * len(candidates[0].correct)
-    margin = dense["accuracy"] - check_names(study)["accuracy"].bound(dense)
-    whole = _volume(box, candidates, range(len(candidates)), margin)
+    one_search = partial(search, study, box, candidates, labels, len(uniform))
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), get_context("spawn")) as pool:
+        found = list(pool.map(one_search, range(SEARCHES), chunksize=20))
+    everything = (len(candidates) - 1) * len(labels)
+    whole = _volume(box, candidates, range(len(candidates)), _margin(study, candidates))
     members, dropped = sum(one.members for one in found), sum(one.dropped for one in found)
+    stopped, missed = sum(one.stopped for one in found), sum(one.missed for one in found)
     rows = [
         ["sentences spared", f"{100 * (1 - np.mean([one.sentences for one in found]) / everything):.1f} %"],
         ["hypervolume kept, mean", f"{100 * np.mean([one.volume for one in found]) / whole:.2f} %"],
         ["hypervolume kept, worst search", f"{100 * min(one.volume for one in found) / whole:.2f} %"],
         ["true front members dropped", f"{100 * dropped / members:.2f} % ({dropped} of {members})"],
         ["searches that dropped any", f"{100 * np.mean([one.dropped > 0 for one in found]):.1f} %"],
+        ["candidates stopped before all was read", f"{100 * stopped / len(found) / (len(candidates) - 1):.1f} %"],
+        ["of those, truly above the bound that was stated", f"{100 * missed / stopped:.2f} %"],
     ]
     text = f"""
-{SEARCHES} simulated searches over the same {len(candidates)} configurations ({len(uniform)} uniform and
-{CANDIDATES} random ones, none recovered), each in a random order of configurations and of sentences.
+{SEARCHES} simulated searches over the same {len(candidates)} configurations ({len(uniform)} uniform ones first, as in a
+run, then {CANDIDATES} random ones, none recovered), the random ones and the sentences in another order each time.
 All answers are the artifacts' own. delta = {study.search.delta}: the chance, at most, that a trial which
 belongs to the front is stopped.
 """

@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from slimfront.studies.processor import processor_name
 
 FOLDER = Path(__file__).parent / "results"
@@ -21,7 +22,7 @@ def write(name: str, title: str, text: str, header: Sequence[str], rows: Sequenc
     lines = [
         f"# {title}",
         "",
-        f"{day}, {processor_name()}, {len(os.sched_getaffinity(0))} cores, {versions}",
+        f"{day}, {processor_name()} ({_instructions()}), {len(os.sched_getaffinity(0))} cores, {versions}",
         "",
         "| " + " | ".join(header) + " |",
         "|" + "---|" * len(header),
@@ -32,3 +33,9 @@ def write(name: str, title: str, text: str, header: Sequence[str], rows: Sequenc
     ]
     (FOLDER / f"{name}.md").write_text("\n".join(lines), encoding="utf-8")
     print("\n".join(lines), flush=True)
+
+
+def _instructions() -> str:
+    """Return what decides how fast the processor multiplies."""
+    found = torch.cpu.get_capabilities()
+    return ", ".join(name for name in ("amx_int8", "avx512_bf16", "avx512_vnni", "avx512_f", "avx2") if found.get(name))

@@ -7,6 +7,7 @@ import pytest
 from slimfront.search.choosing import Chooser
 from slimfront.search.ledger import Ledger
 from slimfront.search.prediction import Predictor
+from slimfront.search.racing import Bar
 from slimfront.search.records import Trial
 from slimfront.search.samplers import SAMPLERS
 from slimfront.spaces.configuration import Configuration
@@ -82,18 +83,18 @@ def test_without_a_predictor_nothing_is_predicted_or_raced(make: Make) -> None:
     assert chooser.predicted(choice.configuration) is None
 
 
-def test_rivals_are_the_best_that_is_surely_no_larger_and_no_slower_and_dense_at_its_bound(make: Make) -> None:
+def test_the_bar_is_the_best_that_is_surely_no_larger_and_no_slower_or_the_constraint(make: Make) -> None:
     chooser, ledger = make()
     uniform_trials(ledger)
     eight = next(c for c in SPACE.uniform() if set(c.values()) == {8})
     told = chooser.predicted(eight)
     assert told is not None
     small = next(t for t in ledger.front if set(t.configuration.values()) == {4})
-    # Larger and slower than the 4-bit model, which is measured: that one, and the constraint.
-    rivals = chooser.rivals({**told, "size": small.steer("size") + 1, "latency": small.steer("latency") * 2})
-    assert rivals[0] == (small.number, 0.0) and rivals[1] == (0, pytest.approx(0.03))
+    # Larger and slower than the 4-bit model, which is measured: that one, as it is above the constraint.
+    bar = chooser.bar({**told, "size": small.steer("size") + 1, "latency": small.steer("latency") * 2})
+    assert bar == Bar(small.number, small.value("accuracy"))
     # Nobody is smaller than the smallest: only the constraint is left.
-    assert chooser.rivals({**told, "size": 1, "latency": 9.0}) == [(0, pytest.approx(0.03))]
+    assert chooser.bar({**told, "size": 1, "latency": 9.0}) == Bar(0, pytest.approx(0.77))
 
 
 def test_a_latency_within_the_predictions_error_is_no_reason_to_stop(make: Make) -> None:
@@ -104,7 +105,7 @@ def test_a_latency_within_the_predictions_error_is_no_reason_to_stop(make: Make)
     uniform_trials(ledger)
     small = min(ledger.front, key=lambda t: t.steer("size"))
     near = {"size": small.steer("size") + 1, "latency": small.steer("latency") * 1.05}
-    assert chooser.rivals(near) == [] and chooser.rivals({**near, "latency": near["latency"] * 1.2})
+    assert chooser.bar(near) is None and chooser.bar({**near, "latency": near["latency"] * 1.2})
 
 
 def _rest() -> tuple[Any, ...]:
@@ -117,7 +118,7 @@ def test_no_race_without_an_error_bound_or_without_accuracy(make: Make) -> None:
     chooser, ledger = make(delta=0)
     uniform_trials(ledger)
     told = chooser.predicted(SPACE.uniform()[1])
-    assert told is not None and chooser.rivals(told) == []
+    assert told is not None and chooser.bar(told) is None
 
 
 def test_what_is_expected_is_corrected_by_the_trials(make: Make) -> None:

@@ -181,3 +181,20 @@ def test_trials_that_were_stopped_are_told_and_counted(make: Make, tmp_path: Pat
     assert (coordinator.progress().stopped, coordinator.progress().done) == (3, 6)
     states = [trial.state for trial in Records(tmp_path / "run").trials()]
     assert states == ["complete"] * 3 + ["stopped"] * 3
+
+
+def test_logits_of_complete_trials_outlive_their_artifacts_and_are_handed_on(make: Make, tmp_path: Path) -> None:
+    coordinator, artifacts = make(trials=6), tmp_path / "run" / "artifacts"
+    for number in range(5):
+        task = coordinator.next_task()
+        assert task is not None
+        known = [tmp_path / "run" / "logits" / f"trial-{n:05d}.npy" for n in range(1, min(number, 3))]
+        assert task["others"] == [str(path) for path in known] and all(path.is_file() for path in known)
+        folder = artifacts / f"trial-{number:05d}"
+        folder.mkdir(parents=True)
+        (folder / "logits.npy").write_bytes(b"logits")
+        told = outcome(task["configuration"])
+        # The third one is stopped: it has answers to some of the sentences only.
+        coordinator.finish(number, {**told, "stopped": {"by": 0, "bound": 0.5}} if number == 3 else told)
+    # The dense model's stay with its artifact.
+    assert (artifacts / "trial-00000" / "logits.npy").is_file()

@@ -1,0 +1,99 @@
+"""Forecasts of accuracy: exact once all is read, honest about their error before, sharper with earlier trials."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from slimfront.search.forecast import Floats, Forecaster, Ints, margins, stratified_mean
+
+TOTAL = 500
+
+
+def population(seed: int, classes: int = 2) -> tuple[Floats, Ints, np.random.Generator]:
+    """Return the margins of a dense model that is right about four times in five, and labels."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(1.5, 1.8, TOTAL), rng.integers(classes, size=TOTAL), rng
+
+
+@given(st.integers(2, 5), st.integers(0, 2**31))
+def test_a_margin_is_positive_exactly_where_the_label_is_predicted(classes: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    logits, labels = rng.normal(size=(40, classes)).astype(np.float32), rng.integers(classes, size=40)
+    found = margins(logits, labels)
+    assert ((found > 0) == (logits.argmax(axis=1) == labels)).all()
+    assert np.allclose(margins(logits + 3.0, labels), found, atol=1e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31), st.floats(0.05, 3.0))
+def test_a_forecast_of_everything_is_the_truth(seed: int, scatter: float) -> None:
+    dense, labels, rng = population(seed)
+    own = 0.6 * dense + rng.normal(0, scatter, TOTAL)
+    found = Forecaster(dense, labels).forecast(np.arange(TOTAL), own, own > 0)
+    assert found.mean == pytest.approx((own > 0).mean()) and found.deviation == 0
+
+
+@pytest.mark.parametrize(("scatter", "lean"), [(0.3, 0.0), (1.0, 0.0), (1.0, 0.2), (2.0, -0.3)])
+def test_errors_are_as_large_as_stated_and_never_lean_to_dropping_good_candidates(scatter: float, lean: float) -> None:
+    scores = []
+    for seed in range(300):
+        dense, labels, rng = population(seed)
+        own = 0.7 * dense + lean * (2 * labels - 1) + rng.normal(0, scatter, TOTAL)
+        seen = rng.permutation(TOTAL)[:60]
+        found = Forecaster(dense, labels).forecast(seen, own[seen], own[seen] > 0)
+        scores.append(((own > 0).mean() - found.mean) / found.deviation)
+    assert np.mean(scores) < 0.25 and 0.6 < np.std(scores) < 1.25
+    assert np.mean(np.array(scores) > 2.5) < 0.02
+
+
+def test_margins_tell_more_than_right_and_wrong() -> None:
+    errors, plain = [], []
+    for seed in range(200):
+        dense, labels, rng = population(seed)
+        own = 0.7 * dense + rng.normal(0, 0.7, TOTAL)
+        seen = rng.permutation(TOTAL)[:60]
+        found = Forecaster(dense, labels).forecast(seen, own[seen], own[seen] > 0)
+        errors.append(found.mean - (own > 0).mean())
+        plain.append((own[seen] > 0).mean() - (own > 0).mean())
+    assert np.std(errors) < 0.5 * np.std(plain)
+
+
+def test_trials_that_err_alike_make_the_forecast_sharper() -> None:
+    alone, helped = [], []
+    for seed in range(100):
+        dense, labels, rng = population(seed)
+        shared = rng.normal(0, 1, (3, TOTAL))
+        others = [0.7 * dense + rng.normal(0, 1, 3) @ shared + rng.normal(0, 0.2, TOTAL) for _ in range(8)]
+        own = 0.7 * dense + rng.normal(0, 1, 3) @ shared + rng.normal(0, 0.2, TOTAL)
+        seen = rng.permutation(TOTAL)[:100]
+        for kept, known in ((alone, []), (helped, others)):
+            found = Forecaster(dense, labels, known).forecast(seen, own[seen], own[seen] > 0)
+            kept.append(((own > 0).mean() - found.mean, found.deviation))
+    assert np.std(helped, axis=0)[0] < 0.7 * np.std(alone, axis=0)[0]
+    assert np.mean(helped, axis=0)[1] < 0.7 * np.mean(alone, axis=0)[1]
+
+
+@pytest.mark.parametrize("own", [np.zeros(TOTAL), np.full(TOTAL, 2.0), np.full(TOTAL, -1e9)])
+def test_candidates_without_scatter_are_forecast_too(own: Floats) -> None:
+    dense, labels, _ = population(0)
+    found = Forecaster(dense, labels).forecast(np.arange(50), own[:50], own[:50] > 0)
+    assert 0 <= found.mean <= 1 and np.isfinite(found.deviation)
+    same = Forecaster(dense, labels).forecast(np.arange(50), dense[:50], dense[:50] > 0)
+    assert same.mean == pytest.approx((dense > 0).mean()) and same.deviation < 1e-3
+    nothing = Forecaster(np.zeros(TOTAL), labels, [np.zeros(TOTAL)]).forecast(np.arange(50), own[:50], own[:50] > 0)
+    assert np.isfinite(nothing.deviation)
+
+
+def test_a_mean_over_chosen_sentences_is_weighted_back() -> None:
+    rng = np.random.default_rng(0)
+    sort_by = rng.random(800)
+    values = sort_by**2 + rng.normal(0, 0.01, 800)
+    # The lower half is read wholly, of the upper half every tenth sentence.
+    seen = np.flatnonzero((sort_by < 0.5) | (rng.random(800) < 0.1))
+    assert abs(values[seen].mean() - values.mean()) > 0.1
+    assert stratified_mean(values[seen], seen, sort_by) == pytest.approx(values.mean(), abs=0.02)
+    everything = rng.permutation(800)
+    assert stratified_mean(values[everything], everything, sort_by) == pytest.approx(values.mean())
+    assert stratified_mean(values[:1], np.array([0]), sort_by) == pytest.approx(values[0])
