@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shutil
@@ -17,7 +18,7 @@ from slimfront.studies.sources import locate
 from tests.benchmarks.material import quickstart
 from tests.benchmarks.table import write
 
-TRIALS = {"quickstart": 20, "encoder": 18}
+TRIALS = {"quickstart": 12, "encoder": 9}
 
 
 def peak(study: Path, run: Path, workers: int) -> float:
@@ -77,7 +78,7 @@ def encoder(folder: Path) -> Path:
 def small(data: dict[str, Any], name: str) -> dict[str, Any]:
     """Return a study with few trials."""
     search = {**data["search"], "trials": TRIALS[name], "sampler": "evolution"}
-    return {**data, "name": name, "constraints": {}, "search": search}
+    return {**data, "name": name, "search": search}
 
 
 def main(folder: Path) -> None:
@@ -88,7 +89,7 @@ def main(folder: Path) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     base = quickstart().model_dump(mode="json")
     large = {
-        **base,
+        **copy.deepcopy(base),
         "model": {"path": str(encoder(folder / "encoder")), "max_tokens": 48},
         "data": {**base["data"], "splits": {"train": 1000, "search": 200, "held_out": 200}},
         "train": {"method": "logistic-regression"},

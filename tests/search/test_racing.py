@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -46,11 +47,11 @@ def run(race: Race, own: Logits, bar: Bar | None) -> tuple[bool, int]:
 @given(st.integers(1, 5000))
 def test_looks_grow_and_end_with_everything(total: int) -> None:
     found = looks(total)
-    assert found[-1] == total and all(a < b for a, b in zip(found, found[1:], strict=False))
+    assert found[-1] == total and all(a < b for a, b in itertools.pairwise(found))
 
 
 def test_the_boundary_holds_for_a_walk_over_all_looks() -> None:
-    """Another walk than the one that the boundary was made of: sampling without replacement from a finite population."""
+    """The errors of means over draws without replacement are such a walk."""
     rng, total, exceeded = np.random.default_rng(1), 600, 0
     ends, bound = np.array(looks(total)[:-1]), boundary(total, 0.1)
     for _ in range(2000):
