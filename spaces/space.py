@@ -36,8 +36,11 @@ class Space:
         axes = {name: AXES.get(name, where="space")(spec, anatomy, capabilities) for name in AXES}
         self.axes: dict[str, Axis] = dict(sorted(axes.items(), key=lambda item: item[1].stage))
         self.domains: dict[str, Domain] = {}
-        for axis in self.axes.values():
-            self.domains |= axis.domains()
+        self._names: dict[str, tuple[str, ...]] = {}
+        for name, axis in self.axes.items():
+            self._names[name] = tuple(own := axis.domains())
+            self.domains |= own
+        self._dense = {name: axis.dense() for name, axis in self.axes.items()}
         if not self.domains:
             raise StudyError(
                 "the space is empty: no axis leaves a choice",
@@ -53,8 +56,8 @@ class Space:
 
     def _configuration(self, values: Mapping[str, Value]) -> Configuration:
         canonical: dict[str, Value] = {}
-        for axis in self.axes.values():
-            own = {name: values[name] for name in axis.domains()}
+        for axis_name, axis in self.axes.items():
+            own = {name: values[name] for name in self._names[axis_name]}
             canonical |= axis.canonical(own)
         return Configuration(canonical)
 
@@ -69,8 +72,8 @@ class Space:
     def compose(self, **chosen: Mapping[str, Value]) -> Configuration:
         """Return the configuration in which the named axes have the given values and all others are dense."""
         values: dict[str, Value] = {}
-        for name, axis in self.axes.items():
-            values |= chosen.get(name, axis.dense())
+        for name in self.axes:
+            values |= chosen.get(name, self._dense[name])
         return self._configuration(values)
 
     def uniform(self) -> list[Configuration]:
@@ -109,6 +112,6 @@ class Space:
     def draft(self, scores: Scores, configuration: Configuration) -> Draft:
         """Return a configuration's choices, written into a draft by every axis."""
         draft = Draft(self.anatomy, scores, self.capabilities, self.capabilities.precisions[0])
-        for axis in self.axes.values():
-            axis.apply(draft, {name: configuration[name] for name in axis.domains()})
+        for axis_name, axis in self.axes.items():
+            axis.apply(draft, {name: configuration[name] for name in self._names[axis_name]})
         return draft

@@ -125,10 +125,12 @@ def _require_column(columns: Sequence[str], name: str | None, where: str) -> Non
 
 
 def _rows(table: Any, spec: DataSpec, where: str) -> tuple[list[tuple[Any, int, Any]], tuple[str, ...]]:
-    texts = table[spec.text]
-    seconds = table[spec.text_pair] if spec.text_pair else [None] * len(texts)
-    groups = table[spec.group] if spec.group else range(len(texts))
-    found = list(table[spec.label])
+    wanted = dict.fromkeys(name for name in (spec.text, spec.text_pair, spec.label, spec.group) if name)
+    # All at once: reading a column row by row takes seconds.
+    columns = table.select_columns(list(wanted))[:]
+    texts, found = columns[spec.text], columns[spec.label]
+    seconds = columns[spec.text_pair] if spec.text_pair else [None] * len(texts)
+    groups = columns[spec.group] if spec.group else range(len(texts))
     feature = table.features[spec.label]
     if hasattr(feature, "int2str"):
         found = [None if value is None or value < 0 else feature.int2str(value) for value in found]

@@ -25,7 +25,8 @@ from slimfront.studies.schema import Study
 from tests.benchmarks.material import Material, quickstart
 from tests.benchmarks.table import write
 
-SEARCHES, CANDIDATES = 1000, 60
+# Sentences are answered one by one whatever the batch is, but sooner.
+SEARCHES, CANDIDATES, BATCH = 1000, 60, 8
 Logits = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
@@ -43,12 +44,12 @@ class Candidate:
 def answers(material: Material, folder: Path, configurations: Sequence[Configuration]) -> list[Candidate]:
     """Return candidates whose answers were really given, by the artifacts."""
     evaluator, found = material.evaluator, []
-    told, examples, batch = material.predictor.predict(configurations), evaluator.subject.search, 1
+    told, examples = material.predictor.predict(configurations), evaluator.subject.search
     for number, configuration in enumerate(configurations):
         place = folder / f"{configuration.sha256[:16]}.npy"
         if not place.exists():
             session = evaluator.runtime.load(evaluator.lower(configuration, number, folder / "artifact"))
-            logits = read(session, examples, batch, range(len(examples)))
+            logits = read(session, examples, BATCH, range(len(examples)))
             np.save(place, np.stack([logits[index] for index in range(len(examples))]))
             print(f"  {number + 1} of {len(configurations)}", file=sys.stderr, flush=True)
         answer = np.load(place)
