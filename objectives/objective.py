@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -47,14 +48,22 @@ class Context:
     lock: Path
     _seen: dict[int, Row] = field(default_factory=dict)
 
+    @cached_property
+    def _groups(self) -> tuple[list[list[int]], dict[int, int]]:
+        """The examples in groups of the target's batch, and the group of each."""
+        groups = self.examples.partition(self.batch)
+        return groups, {index: number for number, group in enumerate(groups) for index in group}
+
     def see(self, indices: Sequence[int]) -> npt.NDArray[np.float32]:
         """Run the artifact on some examples, unless it has, and return their logits ``(indices, classes)``.
 
         Raises:
             ValueError: a logit is not finite.
         """
-        missing = [index for index in indices if index not in self._seen]
-        self._seen.update(read(self.session, self.examples, self.batch, missing))
+        groups, home = self._groups
+        # Always the same groups: what a model answers may depend on what else is in the batch.
+        missing = sorted({home[index] for index in indices if index not in self._seen})
+        self._seen.update(read(self.session, self.examples, [groups[number] for number in missing]))
         return np.stack([self._seen[index] for index in indices])
 
     def recall(self, logits: npt.NDArray[np.float32]) -> None:

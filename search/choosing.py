@@ -24,6 +24,8 @@ from slimfront.studies.schema import Study
 Json = dict[str, Any]
 # After so many duplicates in a row an unvisited neighbour is tried.
 STREAK = 3
+# So many standard deviations of the predicted latency make a difference sure.
+SURELY = 2.0
 
 
 @dataclass(frozen=True)
@@ -111,8 +113,8 @@ class Chooser:
     def bar(self, predicted: Json) -> Bar | None:
         """Return what a candidate's accuracy must reach to be of any use, or None where everything is.
 
-        The accuracy of the most accurate member of the front that is surely no larger and no slower, and the
-        constraint on the accuracy: the higher of the two.
+        The accuracy of the most accurate trial that is surely no larger and no slower, and the constraint on the
+        accuracy: the higher of the two. Trials are compared by what is repeatable, never by the clock.
         """
         dense = self._ledger.dense
         others = [name for name in self._objectives if name != "accuracy"]
@@ -120,14 +122,15 @@ class Chooser:
             return None
         if any(name not in predicted for name in others):
             return None
-        # Sizes are exact; a latency must be predicted to be longer by more than the prediction's usual error.
-        surely = {"latency": 1 - self._predictor.tables.spread} if self._predictor else {}
+        # Sizes are exact; a latency must be predicted to be longer by far more than the prediction's usual error.
+        surely = {"latency": 1 - SURELY * self._predictor.tables.spread} if self._predictor else {}
         bounds = {name: predicted[name] * surely.get(name, 1.0) for name in others}
-        better = [t for t in self._ledger.front if all(t.steer(name) <= bounds[name] for name in others)]
+        better = [t for t in self._ledger.steering if all(t.steer(name) <= bounds[name] for name in others)]
         found = [Bar(trial.number, trial.value("accuracy")) for trial in better]
-        if "accuracy" in self._limits:
+        limit = self._limits.get("accuracy")
+        if limit is not None and not limit.upper:
             base = {name: dense.value(name) for name in self._objectives}
-            found.append(Bar(dense.number, self._limits["accuracy"].bound(base)))
+            found.append(Bar(dense.number, limit.bound(base)))
         return max(found, key=lambda bar: (bar.accuracy, -bar.trial), default=None)
 
     def _unvisited(self, start: Configuration, seed: int) -> Configuration | None:

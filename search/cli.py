@@ -50,6 +50,11 @@ def launch(
     new: Annotated[bool, typer.Option("--new", help="Begin another run beside an earlier one.")] = False,
 ) -> None:
     """Search a study; the same command continues where it stopped."""
+    from slimfront.search.remote import cool_down, warm_up
+    from slimfront.studies.reader import read_study
+
+    read = read_study(study)
+    warm_up()
     from slimfront.search.inspect.data import agreement_line
     from slimfront.search.inspect.plot import draw_front
     from slimfront.search.inspect.table import front_table
@@ -58,8 +63,11 @@ def launch(
     from slimfront.search.run import Run
 
     settings = {"trials": trials, "timeout": timeout, "engine": engine, "sampler": sampler}
-    with Display() as listener:
-        front = search(study, run, new=new, listener=listener, workers=workers, seed=seed, **settings)
+    try:
+        with Display() as listener:
+            front = search(read, run, new=new, listener=listener, workers=workers, seed=seed, **settings)
+    finally:
+        cool_down()
     folder = front.dense.run
     assert folder is not None
     _print_table(front_table(front, front.points, f"front of {folder}: {len(front.points)} points"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +18,7 @@ from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.objective import Context
 from slimfront.objectives.runtimes import Runtime, Session
 from slimfront.objectives.runtimes.artifact import Artifact
-from slimfront.objectives.runtimes.runtime import Blueprint
+from slimfront.objectives.runtimes.runtime import Blueprint, read
 from slimfront.search.bank import Bank
 from slimfront.search.clock import Clock
 from slimfront.search.forecast import margins, stratified_mean
@@ -154,23 +155,34 @@ class Evaluator:
         self._clock = Clock()
         artifact = self.lower(configuration, seed, folder)
         context = self._context(self._load(artifact), self.subject.search, reference)
+        dense = self._logits_of_dense(reference.folder if reference.dense else folder)
         if not reference.dense:
-            self._recall(context, artifact)
-        dense = self._logits_of_dense(reference.folder) if reference.dense else context.logits()
-        others = _readable(reference.others, dense.shape) if bar else []
-        race = Race(dense, context.examples.labels, self.study.search.delta or 0.5, seed, others)
-        with self._clock.stage("inference"):
-            beaten = race.run(context.see, bar)
+            context.recall(dense)
+        lost = self._race(context, dense, bar, seed, reference.others)
         found: Json = {"divergence": self._divergence(context, dense), "sentences": context.read()}
-        if beaten and bar:
-            measured = self._beaten(artifact, context, race)
-            found["stopped"] = {"by": bar.trial, "bound": race.upper_bound()}
+        if bar and lost:
+            measured = self._beaten(artifact, context, lost)
+            found["stopped"] = {"by": bar.trial, "bound": lost.upper_bound()}
         else:
             measured = self._measured(artifact, context)
             _keep_predictions(context, folder)
-            np.save(folder / LOGITS, context.logits())
+            if reference.dense:
+                np.save(folder / LOGITS, context.logits())
             found["files"] = dict(artifact.files)
         return {"measurements": measured, **found, "cpu": self._clock.seconds()}
+
+    def _race(
+        self, context: Context, dense: npt.NDArray[np.float32], bar: Bar | None, seed: int, others: Sequence[Path]
+    ) -> Race | None:
+        """Return a race that was lost, or None: then all sentences were read."""
+        with self._clock.stage("inference"):
+            if bar is not None:
+                known = _readable(others, dense.shape)
+                race = Race(dense, context.examples.labels, self.study.search.delta, seed, known)
+                if race.run(context.see, bar):
+                    return race
+            context.logits()
+        return None
 
     def _measured(self, artifact: Artifact, context: Context) -> Json:
         measured = {}
@@ -184,7 +196,7 @@ class Evaluator:
         bound = race.upper_bound()
         measured = {}
         for name, objective in objectives_of(self.study).items():
-            if objective.on_examples:
+            if objective.on_examples and context.read() < len(context.examples):
                 value = min(race.estimate(), bound)
                 measured[name] = Measurement(value, objective.unit, (0.0, bound)).to_json()
             elif objective.predicted:
@@ -194,27 +206,32 @@ class Evaluator:
                 measured[name] = objective.measure(artifact, context).to_json()
         return measured
 
-    def _recall(self, context: Context, artifact: Artifact) -> None:
-        """Read the dense artifact's logits from the cache where the same files read the same sentences before."""
-        target = self.study.target
+    def _logits_of_dense(self, folder: Path) -> npt.NDArray[np.float32]:
+        """Return the logits of the dense artifact, ``(sentences, classes)``.
+
+        They come from the cache where the same files read the same sentences before.
+        """
+        if self._dense_logits is None or self._dense_logits[0] != folder:
+            self._dense_logits = (folder, self._cached_logits(Artifact.open(folder)))
+        return self._dense_logits[1]
+
+    def _cached_logits(self, artifact: Artifact) -> npt.NDArray[np.float32]:
+        examples, batch = self.subject.search, self.study.target.batch
         key = {
             "files": dict(artifact.files),
             "options": dict(artifact.options),
-            "data": self.subject.search.fingerprint(),
-            "batch": target.batch,
+            "data": examples.fingerprint(),
+            "batch": batch,
             "machine": processor_name(),
         }
 
         def build(entry: Path) -> None:
             with self._clock.stage("inference"):
-                np.save(entry / LOGITS, context.logits())
+                logits = read(self.runtime.load(artifact), examples, examples.partition(batch))
+            np.save(entry / LOGITS, np.stack([logits[index] for index in range(len(examples))]))
 
-        context.recall(np.load(cached("logits", key, build) / LOGITS))
-
-    def _logits_of_dense(self, folder: Path) -> npt.NDArray[np.float32]:
-        if self._dense_logits is None or self._dense_logits[0] != folder:
-            self._dense_logits = (folder, np.load(folder / LOGITS))
-        return self._dense_logits[1]
+        found: npt.NDArray[np.float32] = np.load(cached("logits", key, build) / LOGITS)
+        return found
 
     def _divergence(self, context: Context, logits: npt.NDArray[np.float32]) -> float:
         """Return the mean KL divergence of the dense model's predictions from these, in nats.
@@ -271,12 +288,11 @@ def _readable(paths: Sequence[Path], shape: tuple[int, ...]) -> list[npt.NDArray
     """Return the logits of earlier trials; a file that is damaged costs the race precision, not the trial."""
     found = []
     for path in paths:
-        try:
+        # Damaged headers raise whatever Python's tokenizer and zipfile raise.
+        with contextlib.suppress(Exception):
             logits = np.load(path)
-        except (OSError, ValueError, EOFError):
-            continue
-        if logits.shape == shape and np.isfinite(logits).all():
-            found.append(logits)
+            if logits.shape == shape and np.isfinite(logits).all():
+                found.append(logits)
     return found
 
 

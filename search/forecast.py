@@ -1,11 +1,11 @@
 """Forecasts how many sentences a candidate gets right from its logits on some of them.
 
-The margin of a sentence is the logit of its label less the largest other one: it is right where that is positive. The
-margins of the dense model and of earlier trials are known for all sentences, and a candidate's scatter around a linear
-combination of them: models that were compressed alike err alike. Where a sentence was read its answer counts; where
-not, the chance that the combination and the scatter give it. The total of a finite population is so predicted from a
-model of it (Royall 1970, "On finite population sampling theory under certain linear regression models"). Margins tell
-far more than right and wrong, for each says how near it was.
+The margin of a sentence is the logit of its label less the largest other one: ties aside, it is right where that is
+positive. The margins of the dense model and of earlier trials are known for all sentences, and a candidate's scatter
+around a linear combination of them: models that were compressed alike err alike. Where a sentence was read its answer
+counts; where not, the chance that the combination and the scatter give it. The total of a finite population is so
+predicted from a model of it (Royall 1970, "On finite population sampling theory under certain linear regression
+models"). Margins tell far more than right and wrong, for each says how near it was.
 """
 
 from __future__ import annotations
@@ -24,6 +24,10 @@ Floats = npt.NDArray[np.float64]
 # no earlier trial. A free lean would be overrated in small samples: the estimate would be too low, and good candidates
 # would be dropped.
 SLOPE, LEAN = 1.0, 20.0
+# One sentence counts for a scatter of this share of the dense margins: the first ones may miss what is rare.
+SCATTER = 0.05
+# Share of a trial's margins that is no more than rounding.
+ROUNDING = 1e-6
 # Strata of a mean over sentences that were not drawn at random.
 STRATA = 8
 
@@ -70,12 +74,15 @@ class Forecaster:
     def __init__(self, dense: Floats, labels: Ints, others: Sequence[Floats] = ()) -> None:
         self._scale = _size(dense)
         along = dense / self._scale
-        beside = [margin - along * float(np.mean(along * margin)) for margin in others]
-        scaled = [along, *(rest / _size(rest) for rest in beside)]
+        beside = [(margin, margin - along * float(np.mean(along * margin))) for margin in others]
+        # What is left of a trial that answers as the dense model does is rounding.
+        scaled = [along, *(rest / _size(rest) for margin, rest in beside if _size(rest) > ROUNDING * _size(margin))]
         self._features = np.column_stack([*scaled, np.eye(int(labels.max()) + 1)[labels]])
 
     def forecast(self, seen: Ints, margin: Floats, right: Bools) -> Forecast:
-        """Return the forecast of a Bayesian linear regression; its predictive distribution is Student's t.
+        """Return the forecast of a ridge regression towards the dense model.
+
+        What it predicts of a sentence is Student's t with the regression's effective degrees of freedom.
 
         Args:
             seen: Positions of the sentences that were read, at least one, ``(seen,)``.
@@ -87,7 +94,7 @@ class Forecaster:
         unseen = np.ones(total, dtype=np.bool_)
         unseen[seen] = False
         left = self._features[unseen]
-        spread = scale * np.sqrt(1 + np.einsum("ij,jk,ik->i", left, inverse, left))
+        spread = scale * np.sqrt(1 + ((left @ inverse) * left).sum(axis=1))
         places = left @ weights / spread
         chances = np.zeros(total)
         chances[seen], chances[unseen] = right, student.cdf(places, freedom)
@@ -106,9 +113,9 @@ class Forecaster:
         inverse: Floats = np.linalg.inv(rows.T @ rows + prior).astype(np.float64)
         weights: Floats = expected + inverse @ (rows.T @ (margin - rows @ expected))
         freedom = max(1.0, len(rows) - float(np.trace(inverse @ rows.T @ rows)))
-        scale = float(np.sqrt(np.sum((margin - rows @ weights) ** 2) / freedom))
-        # A candidate that repeats the dense model exactly has no scatter at all.
-        return weights, inverse, freedom, max(scale, 1e-9 * self._scale)
+        expected_scatter = (SCATTER * self._scale) ** 2
+        squares = float(np.sum((margin - rows @ weights) ** 2)) + expected_scatter
+        return weights, inverse, freedom, float(np.sqrt(squares / (freedom + 1)))
 
 
 def _size(margin: Floats) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from slimfront.search.box import Box
@@ -25,6 +25,7 @@ class Ledger:
     Attributes:
         dense: The dense model's trial, once it is complete.
         front: Feasible, complete trials that no other beats, in no order.
+        steering: Complete trials that no other beats in what samplers are told, whether feasible or not, in no order.
         complete: Numbers of complete trials that are neither dense nor duplicates, in the order of their end.
         evaluated: How many trials were started that are no duplicates.
         cpu: CPU seconds of all trials together.
@@ -43,6 +44,7 @@ class Ledger:
         self._grown: list[float] = []
         self.dense: Trial | None = None
         self.front: list[Trial] = []
+        self.steering: list[Trial] = []
         self.complete: list[int] = []
         self.evaluated, self.cached, self.cpu = 0, 0, 0.0
         for trial in trials:
@@ -77,15 +79,17 @@ class Ledger:
             self.dense = trial
         else:
             self.complete.append(trial.number)
+        self.steering = self._unbeaten([*self.steering, trial], Trial.steer)
         if not trial.feasible:
             return [] if trial.kind == "dense" else [trial]
         candidates = [*self.front, trial]
-        kept = {
-            candidates[row].number
-            for row in non_dominated(losses_of(self._objectives, [self._values(t) for t in candidates]))
-        }
-        self.front = [other for other in candidates if other.number in kept]
+        self.front = self._unbeaten(candidates, Trial.value)
+        kept = {other.number for other in self.front}
         return [other for other in candidates if other.number not in kept and other.kind != "dense"]
+
+    def _unbeaten(self, trials: list[Trial], value: Callable[[Trial, str], float]) -> list[Trial]:
+        values = [{name: value(trial, name) for name in self._objectives} for trial in trials]
+        return [trials[row] for row in sorted(non_dominated(losses_of(self._objectives, values)))]
 
     def _values(self, trial: Trial) -> dict[str, float]:
         return {name: trial.value(name) for name in self._objectives}

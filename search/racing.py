@@ -16,6 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
+from scipy.special import ndtri
 from slimfront.search.forecast import Forecast, Forecaster, Ints, margins
 
 # The first look's share of the split and its least number of sentences; each look is that much longer than the last.
@@ -23,6 +24,10 @@ FIRST, LEAST, GROWTH = 0.04, 30, 1.25
 # Share of a later look's sentences that are drawn at random: a guard against a forecast that is sure of the wrong ones.
 RANDOM = 0.2
 WALKS = 40_000
+# Two accuracies that differ by less are equal.
+ROUNDING = 1e-9
+# Below this error too few of the walks exceed the bound: it is shared between the looks instead.
+RARE = 0.001
 # A trial's logits on the search split, beside its artifact until the coordinator puts them where later ones find them.
 LOGITS = "logits.npy"
 Logits = npt.NDArray[np.float32]
@@ -60,6 +65,8 @@ def boundary(total: int, delta: float) -> float:
     read = np.array(looks(total)[:-1], dtype=np.float64)
     if not len(read):
         return 0.0
+    if delta < RARE:
+        return float(-ndtri(delta / len(read)))
     information = read * total / (total - read)
     steps = np.random.default_rng(0).standard_normal((WALKS, len(read))) * np.sqrt(np.diff(information, prepend=0.0))
     highest = (steps.cumsum(axis=1) / np.sqrt(information)).max(axis=1)
@@ -72,7 +79,8 @@ class Race:
     Args:
         dense: The dense model's logits, ``(sentences, classes)``.
         labels: ``(sentences,)``.
-        delta: Chance, at most, that a candidate which reaches the bar is stopped.
+        delta: Chance, at most, that a candidate which reaches the bar is stopped, as far as it scatters as a forecast
+            supposes.
         seed: Draws the sentences.
         others: Logits of earlier trials on all sentences, ``(sentences, classes)`` each.
 
@@ -91,17 +99,17 @@ class Race:
         self._margin, self._right = np.zeros(0), np.zeros(0, dtype=np.bool_)
         self._forecast = Forecast(0.5, 0.5, np.full(len(labels), 0.5))
 
-    def run(self, read: Callable[[Sequence[int]], Logits], bar: Bar | None) -> bool:
+    def run(self, read: Callable[[Sequence[int]], Logits], bar: Bar) -> bool:
         """Read until the candidate surely misses the bar, or to the end; return whether it misses it.
 
         Args:
             read: Returns the candidate's logits of some sentences.
-            bar: What it must reach; without one all is read at once.
+            bar: What it must reach.
         """
-        for end in self._looks if bar else self._looks[-1:]:
+        for end in self._looks:
             positions = self._next(end - len(self._seen))
             self._update(positions, read(positions.tolist()))
-            if bar and self.upper_bound() < bar.accuracy - 1e-9:
+            if self.upper_bound() < bar.accuracy - ROUNDING:
                 return True
         return False
 

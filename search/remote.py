@@ -16,8 +16,36 @@ Json = dict[str, Any]
 Progress = Callable[[str, float], None]
 
 
+_waiting: list[subprocess.Popen[str]] = []
+
+
 class WorkerDied(Exception):
     """The worker's process ended in the middle of a task."""
+
+
+def warm_up() -> None:
+    """Start the process of the worker that will be prepared first: it imports its libraries while this one does."""
+    _waiting.append(_spawn({}))
+
+
+def cool_down() -> None:
+    """End a process that was started early and that nobody needed."""
+    while _waiting:
+        _waiting.pop().kill()
+
+
+def _spawn(more: dict[str, str]) -> subprocess.Popen[str]:
+    # Where its log goes the process is told in its first line.
+    return subprocess.Popen(
+        [sys.executable, "-m", "slimfront.search.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        encoding="utf-8",
+        env={**os.environ, "TOKENIZERS_PARALLELISM": "false", **more},
+        start_new_session=True,
+    )
 
 
 class Remote:
@@ -58,22 +86,10 @@ class Remote:
 
     def _start(self, guide: bool, progress: Progress) -> Json:
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false"}
-        if not guide:
-            # One thread per process: several would fight over the cores of the other workers.
-            environment["OMP_NUM_THREADS"] = "1"
-        with self._log.open("a", encoding="utf-8") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "slimfront.search.worker"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                encoding="utf-8",
-                env=environment,
-                start_new_session=True,
-            )
-        answer = self._exchange({"study": self._study, "guide": guide}, progress)
+        # One thread per process: several would fight over the cores of the other workers.
+        waiting = _waiting.pop() if guide and _waiting else None
+        self._process = waiting or _spawn({} if guide else {"OMP_NUM_THREADS": "1"})
+        answer = self._exchange({"study": self._study, "guide": guide, "log": str(self._log.resolve())}, progress)
         if "error" in answer:
             failure = SlimfrontError(answer["message"])
             failure.exit_code = int(answer["exit_code"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import queue
@@ -23,16 +24,31 @@ def main() -> None:
     # Whatever libraries print goes to the log; only results go up the pipe.
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    with contextlib.suppress(Exception):
+        # What cannot be imported is reported where it is needed.
+        _import()
+    first = json.loads(lines.get())
+    log = os.open(first["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
     import torch
 
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     server = Server(out)
-    if not server.answer(lambda: server.prepare(json.loads(lines.get()))):
+    if not server.answer(lambda: server.prepare(first)):
         return
     while True:
         task = json.loads(lines.get())
         server.answer(lambda task=task: server.serve(task))  # type: ignore[misc]
+
+
+def _import() -> None:
+    """Import the libraries that take seconds while the coordinator is still busy with its own."""
+    import datasets  # noqa: F401
+    import openvino  # noqa: F401
+    import transformers.models.auto  # noqa: F401
+    from slimfront.search import evaluator, guide  # noqa: F401
 
 
 def _lines() -> queue.SimpleQueue[str]:

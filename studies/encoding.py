@@ -48,12 +48,14 @@ class Encoded:
             for name, pad in self.padding.items()
         }
 
-    def sorted_batches(self, size: int, indices: Sequence[int] | None = None) -> Iterator[tuple[list[int], Batch]]:
-        """Yield indices and batches of all rows, or of some, in the order of length, so that little is padded."""
-        wanted = range(len(self)) if indices is None else indices
-        order = sorted(wanted, key=lambda index: len(self.rows[index]["input_ids"]))
-        for start in range(0, len(order), size):
-            indices = order[start : start + size]
+    def partition(self, size: int) -> list[list[int]]:
+        """Return all rows in groups of ``size`` in the order of length, so that little is padded."""
+        order = np.argsort(self.lengths(), kind="stable").tolist()
+        return [order[start : start + size] for start in range(0, len(order), size)]
+
+    def sorted_batches(self, size: int) -> Iterator[tuple[list[int], Batch]]:
+        """Yield indices and batch of each group of the :meth:`partition`."""
+        for indices in self.partition(size):
             yield indices, self.batch(indices)
 
 

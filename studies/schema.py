@@ -181,7 +181,8 @@ class SearchSpec(Strict):
         trials: Configurations to evaluate; duplicates answered from the records do not count.
         timeout: Longest time of the search, such as ``30m``.
         failures: Share of the trials that may fail before the search gives up.
-        delta: Chance, at most, that a trial which belongs to the front is stopped early; 0 stops none.
+        delta: Chance, at most, that a trial which belongs to the front is stopped early, as far as its margins scatter
+            like a normal around a combination of earlier trials'; 0 stops none.
         patience: Stop when so many trials in a row have hardly enlarged the front's hypervolume.
         budget: Longest CPU time of all trials together, such as ``2h``.
         predicted: How many configurations along the predicted front follow the uniform settings.
@@ -195,7 +196,7 @@ class SearchSpec(Strict):
     workers: int = Field(default=1, ge=1, le=1024)
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     failures: float = Field(default=0.2, ge=0, le=1)
-    delta: float = Field(default=0.05, ge=0, lt=1)
+    delta: float = Field(default=0.05, ge=0, le=0.5)
     patience: int | None = Field(default=None, ge=1)
     budget: str | None = None
     predicted: int = Field(default=8, ge=0, le=1_000_000)

@@ -126,15 +126,15 @@ class Runtime(ABC):
         """Load an artifact."""
 
 
-def read(session: Session, examples: Encoded, batch: int, indices: Sequence[int]) -> dict[int, npt.NDArray[np.float32]]:
-    """Return the logits ``(classes,)`` of some examples by index.
+def read(session: Session, examples: Encoded, groups: Iterable[Sequence[int]]) -> dict[int, npt.NDArray[np.float32]]:
+    """Return the logits ``(classes,)`` of some examples by index, which are run in the given groups.
 
     Raises:
         ValueError: a logit is not finite.
     """
     found: dict[int, npt.NDArray[np.float32]] = {}
-    for rows, inputs in examples.sorted_batches(batch, indices):
-        logits = session.run(inputs)
+    for rows in groups:
+        logits = session.run(examples.batch(rows))
         if logits.ndim != 2 or len(logits) != len(rows) or not np.isfinite(logits).all():
             raise ValueError(f"the artifact's logits are not finite or not ({len(rows)}, classes): {logits.shape}")
         found.update(zip(rows, logits, strict=True))

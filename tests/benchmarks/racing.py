@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from slimfront.objectives.runtimes.runtime import read
 from slimfront.search.box import Box
+from slimfront.search.choosing import SURELY
 from slimfront.search.coordinator import REFERENCES
 from slimfront.search.front import non_dominated
 from slimfront.search.launching import check_names
@@ -49,7 +50,7 @@ def answers(material: Material, folder: Path, configurations: Sequence[Configura
         place = folder / f"{configuration.sha256[:16]}.npy"
         if not place.exists():
             session = evaluator.runtime.load(evaluator.lower(configuration, number, folder / "artifact"))
-            logits = read(session, examples, BATCH, range(len(examples)))
+            logits = read(session, examples, examples.partition(BATCH))
             np.save(place, np.stack([logits[index] for index in range(len(examples))]))
             print(f"  {number + 1} of {len(configurations)}", file=sys.stderr, flush=True)
         answer = np.load(place)
@@ -70,7 +71,9 @@ class Outcome:
     missed: int
 
 
-def search(study: Study, box: Box, candidates: Sequence[Candidate], labels: Ints, first: int, seed: int) -> Outcome:
+def search(
+    study: Study, box: Box, candidates: Sequence[Candidate], labels: Ints, first: int, surely: float, seed: int
+) -> Outcome:
     """Search as a run does: the dense model, the other uniform settings, then the rest in a random order."""
     rng = np.random.default_rng(seed)
     margin = _margin(study, candidates)
@@ -81,9 +84,7 @@ def search(study: Study, box: Box, candidates: Sequence[Candidate], labels: Ints
         bars = [
             Bar(n, candidates[n].accuracy)
             for n in complete
-            if candidates[n].size <= own.size
-            and candidates[n].latency <= own.latency
-            and _feasible(candidates, n, margin)
+            if candidates[n].size <= own.size and candidates[n].latency <= own.latency * surely
         ]
         others = [candidates[n].logits for n in complete[1:][-REFERENCES:]]
         race = Race(candidates[0].logits, labels, study.search.delta, int(rng.integers(2**31)), others)
@@ -94,7 +95,7 @@ def search(study: Study, box: Box, candidates: Sequence[Candidate], labels: Ints
             return own.logits[list(positions)]
 
         if race.run(answer, max([bound, *bars], key=lambda bar: bar.accuracy)):
-            stopped += 1
+            stopped += len(told) < len(labels)
             missed += own.accuracy > race.upper_bound() + 1e-9
         else:
             complete.append(number)
@@ -136,7 +137,8 @@ def main(folder: Path) -> None:
     dense = {"size": candidates[0].size, "latency": candidates[0].latency, "accuracy": candidates[0].accuracy}
     directions = {"size": "minimize", "latency": "minimize", "accuracy": "maximize"}
     box = Box.of({name: {"direction": d} for name, d in directions.items()}, dense, check_names(study))
-    one_search = partial(search, study, box, candidates, labels, len(uniform))
+    spread = material.predictor.tables.spread
+    one_search = partial(search, study, box, candidates, labels, len(uniform), 1 - SURELY * spread)
     with ProcessPoolExecutor(len(os.sched_getaffinity(0)), get_context("spawn")) as pool:
         found = list(pool.map(one_search, range(SEARCHES), chunksize=20))
     everything = (len(candidates) - 1) * len(labels)
@@ -155,7 +157,7 @@ def main(folder: Path) -> None:
     text = f"""
 {SEARCHES} simulated searches over the same {len(candidates)} configurations ({len(uniform)} uniform ones first, as in a
 run, then {CANDIDATES} random ones, none recovered), the random ones and the sentences in another order each time.
-All answers are the artifacts' own. delta = {study.search.delta}: the chance, at most, that a trial which
-belongs to the front is stopped.
+All answers are the artifacts' own; latencies are the predicted ones, whose error is {100 * spread:.0f} %.
+delta = {study.search.delta}: the chance, at most, that a trial which belongs to the front is stopped.
 """
     write("racing", "Racing", text, ("what", "figure"), rows)

@@ -135,7 +135,7 @@ def test_a_trial_that_is_beaten_stops_and_says_so(prepared: Prepared, tmp_path: 
     )
     full = evaluator.evaluate(worst, 0, tmp_path / "full", Reference(dense, values))
     # As if only what is better than dense by 0.2 were of use: nothing can be. A damaged file of logits disturbs nobody.
-    (tmp_path / "damaged.npy").write_bytes(b"no logits")
+    (tmp_path / "damaged.npy").write_bytes(b"PK\x03\x04 no logits")
     others = [tmp_path / "full" / "logits.npy", tmp_path / "damaged.npy", tmp_path / "missing.npy"]
     reference = Reference(dense, values, 0.5, others)
     raced = evaluator.evaluate(worst, 0, tmp_path / "raced", reference, Bar(0, values["accuracy"] + 0.2))
