@@ -55,7 +55,7 @@ class Blueprint(ABC):
 
     @abstractmethod
     def profile(
-        self, compressed: CompressedModel, mode: str, request: Batch, repeats: int, before: Callable[[], object]
+        self, compressed: CompressedModel, mode: str, request: Batch, repeats: int, reference: Callable[[], object]
     ) -> dict[str, float]:
         """Run a compressed model in a mode and tell where the time goes.
 
@@ -64,11 +64,12 @@ class Blueprint(ABC):
             mode: See :meth:`Runtime.mode`; another than the model's own may be asked for.
             request: Inputs ``(rows, tokens)``.
             repeats: Runs whose median is taken.
-            before: Called before each of them, followed by a run that does not count: as latency is measured.
+            reference: Runs the model whose time is the unit; called before each of them, and followed by a run that
+                does not count: as latency is measured.
 
         Returns:
-            Milliseconds by name of the multiplied matrix, by name of the structure for what stands between its
-            matrices, and under the empty name for the rest.
+            Times, in runs of the reference, by name of the multiplied matrix, by name of the structure for what stands
+            between its matrices, and under the empty name for the rest.
         """
 
 

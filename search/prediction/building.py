@@ -45,7 +45,7 @@ class Builder:
         """Return the tables."""
         needed = self._dependencies()
         size: dict[Positions, Any] = defaultdict(int)
-        milliseconds: dict[str, dict[Positions, Any]] = {mode: defaultdict(float) for mode in modes}
+        latency: dict[str, dict[Positions, Any]] = {mode: defaultdict(float) for mode in modes}
         forms: dict[Form, int] = {}
         marks: dict[Positions, Any] = defaultdict(int)
         for positions, members in _by_positions(needed.weights).items():
@@ -55,18 +55,18 @@ class Builder:
                 size[positions] = size[positions] + _apply(shaped, partial(self.blueprint.parameter_size, name))
                 if name in self.blueprint.products:
                     marks[positions] = marks[positions] | _apply(shaped, partial(_mark, forms))
-                    for mode, times in milliseconds.items():
+                    for mode, times in latency.items():
                         times[positions] = times[positions] + self._product_times(name, shaped, mode, timing)
         for positions, members in _by_positions(needed.structures).items():
             grid = self._grid(positions)
             for name in members:
                 units = _apply(grid, partial(self._units, name))
                 size[positions] = size[positions] + _apply(units, partial(self._frame, name))
-                for mode, times in milliseconds.items():
+                for mode, times in latency.items():
                     spent = _apply(units, partial(timing.structure, name, _precision(mode)))
                     times[positions] = times[positions] + spent
         size[BASE] = size[BASE] + self.blueprint.frame_size({})
-        for mode, times in milliseconds.items():
+        for mode, times in latency.items():
             times[BASE] = times[BASE] + timing.rest.get(_precision(mode), 0.0)
         return Tables(
             domains={name: domain.values for name, domain in self.space.domains.items()},
@@ -74,7 +74,7 @@ class Builder:
             forms=tuple(forms),
             marks=_terms(marks, np.int64),
             precision=self._term(needed.precision, self._precision_of),
-            latency={mode: _terms(times, np.float64) for mode, times in milliseconds.items()},
+            latency={mode: _terms(times, np.float64) for mode, times in latency.items()},
             losses=tuple(np.array(losses[name], dtype=np.float64) for name in self.space.domains),
             steps=self._term(needed.steps, lambda draft: draft.recovery.steps if draft.recovery else 0),
         )

@@ -8,7 +8,7 @@ import numpy as np
 from slimfront.search.prediction.predictor import Predictor
 from slimfront.search.prediction.tables import Floats, Ints
 
-# What a whole dense model's bytes and milliseconds weigh together against one nat of divergence, and how they share.
+# What a whole dense model's bytes and latency weigh together against one nat of divergence, and how they share.
 WEIGHTS = tuple(np.geomspace(0.003, 3.0, 9))
 SHARES = (0.0, 0.25, 0.5, 0.75, 1.0)
 SWEEPS = 3

@@ -54,7 +54,7 @@ class Predictor:
         self.tables, self._runtime, self._precisions = tables, runtime, precisions
         self._modes: dict[tuple[int, int], str] = {}
         row = tables.levels([dense])
-        self._dense = float(self._milliseconds(row)[0])
+        self._dense = float(self._times(row)[0])
         self.bytes = int(tables.sizes(row)[0])
 
     def predict(self, configurations: Sequence[Mapping[str, Value]]) -> Prediction:
@@ -64,7 +64,7 @@ class Predictor:
     def at(self, levels: Ints) -> Prediction:
         """Return the predictions for levels ``(configurations, parameters)``."""
         start, slope = self.tables.line
-        latency: Floats = start + slope * self._milliseconds(levels) / self._dense
+        latency: Floats = start + slope * self._times(levels) / self._dense
         return Prediction(self.tables.sizes(levels), latency, combined(self.tables, levels))
 
     def calibrated(self, probes: Sequence[tuple[Mapping[str, Value], float]]) -> Tables:
@@ -78,15 +78,15 @@ class Predictor:
         """
         if len(probes) < LEAST_PROBES:
             return self.tables
-        summed = self._milliseconds(self.tables.levels([values for values, _ in probes])) / self._dense
+        summed = self._times(self.tables.levels([values for values, _ in probes])) / self._dense
         measured = np.array([ratio for _, ratio in probes])
         start, slope = affine(summed, measured)
         errors = (start + slope * summed) / measured - 1
         return replace(self.tables, line=(start, slope), spread=float(np.sqrt(np.mean(errors**2))))
 
-    def _milliseconds(self, levels: Ints) -> Floats:
+    def _times(self, levels: Ints) -> Floats:
         pairs = zip(self.tables.masks(levels).tolist(), self.tables.precision.at(levels).tolist(), strict=True)
-        return self.tables.milliseconds(levels, [self._mode(mask, precision) for mask, precision in pairs])
+        return self.tables.times(levels, [self._mode(mask, precision) for mask, precision in pairs])
 
     def _mode(self, mask: int, precision: int) -> str:
         key = (mask, precision)

@@ -53,7 +53,7 @@ class Tables:
         forms: Bit-width and group of every form that a multiplied matrix may take.
         marks: For each multiplied matrix one bit for its form, by position in ``forms``: or-ed, they decide the mode.
         precision: Position of the inference precision among the target's.
-        latency: For each mode terms in milliseconds.
+        latency: For each mode terms in runs of the dense model.
         losses: For each parameter the KL divergence from dense that each level causes alone, in nats.
         steps: The number of recovery steps.
         line: Start and slope by which the summed latency, relative to the dense model's, becomes that of whole models.
@@ -96,7 +96,7 @@ class Tables:
             found |= term.at(levels)
         return found
 
-    def milliseconds(self, levels: Ints, modes: Sequence[str]) -> Floats:
+    def times(self, levels: Ints, modes: Sequence[str]) -> Floats:
         """Return the latency of each configuration in its mode."""
         found = np.zeros(len(levels))
         for mode in set(modes):

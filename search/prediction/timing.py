@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import tempfile
@@ -28,18 +29,18 @@ Progress = Callable[[str, float], None]
 Json = dict[str, Any]
 Shapes = Mapping[str, tuple[int, ...]]
 Design = tuple[Configuration, str]
-FILE, VERSION = "timing.json", 8
-# Runs of a profile, most rounds over all designs, by how much the two fastest of a design may differ, random probes.
+FILE, VERSION = "timing.json", 9
+# Runs of a profile, most rounds over all designs, by how much the two closest of a design may differ, random probes.
 REPEATS, ROUNDS, AGREEMENT, PROBES = 9, 5, 1.04, 8
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds as straight lines over the work.
+    """Times, in runs of the dense model, as straight lines over the work.
 
     Attributes:
-        matrices: By matrix and kernel: milliseconds without work, and per multiplied weight.
-        structures: By structure and precision: milliseconds without units, and per unit kept.
+        matrices: By matrix and kernel: the time without work, and per multiplied weight.
+        structures: By structure and precision: the time without units, and per unit kept.
         rest: By precision: everything else.
         probes: Whole random configurations with their latency relative to the dense model's.
     """
@@ -50,12 +51,12 @@ class Timing:
     probes: Sequence[tuple[Mapping[str, Value], float]] = ()
 
     def matrix(self, name: str, kernel: str | None, work: int) -> float:
-        """Return the milliseconds of a product; zero where the kernel was excluded or never measured."""
+        """Return the time of a product; zero where the kernel was excluded or never measured."""
         start, slope = self.matrices.get(name, {}).get(kernel or "", (0.0, 0.0))
         return start + slope * work
 
     def structure(self, name: str, precision: str, units: int) -> float:
-        """Return the milliseconds of what stands between a structure's matrices."""
+        """Return the time of what stands between a structure's matrices."""
         start, slope = self.structures.get(name, {}).get(precision, (0.0, 0.0))
         return start + slope * units
 
@@ -127,8 +128,7 @@ class Bench:
     def _measure(self, progress: Progress) -> Json:
         """Profile each kernel on the dense and on the most cut model.
 
-        Whatever else the machine does makes a profile slower, never faster: rounds over all designs are repeated until
-        the two fastest profiles of each agree, and those two count.
+        Rounds over all designs are repeated until two profiles of each agree, and those two count.
         """
         matrices: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
         structures: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
@@ -145,7 +145,7 @@ class Bench:
         return {"matrices": matrices, "structures": structures, "rest": rest, "probes": self._probes(progress)}
 
     def _profiles(self, progress: Progress) -> dict[Design, dict[str, float]]:
-        """Return milliseconds by part for each design."""
+        """Return times by part for each design."""
         designs = list(self._designs())
         found: dict[Design, list[dict[str, float]]] = {design: [] for design in designs}
         open_ones, done = designs, 0
@@ -159,13 +159,11 @@ class Bench:
                 found[configuration, mode].append(profile)
                 done += 1
                 progress("timing each layer on the target", min(0.99, done / (2 * len(designs))))
-            for profiles in found.values():
-                profiles.sort(key=lambda profile: sum(profile.values()))
             open_ones = [design for design in designs if not _agree(found[design])]
         progress("timing each layer on the target", 1.0)
         return {
-            design: {name: (first[name] + second[name]) / 2 for name in first}
-            for design, (first, second, *_) in found.items()
+            design: {name: (one[name] + other[name]) / 2 for name in one}
+            for design, (one, other) in ((design, _closest(profiles)) for design, profiles in found.items())
         }
 
     def _probes(self, progress: Progress) -> list[tuple[dict[str, Value], float]]:
@@ -216,12 +214,18 @@ class Bench:
                             yield configuration, mode
 
 
+def _closest(profiles: Sequence[Mapping[str, float]]) -> tuple[Mapping[str, float], Mapping[str, float]]:
+    """Return the two profiles whose sums differ least."""
+    ordered = sorted(profiles, key=lambda profile: sum(profile.values()))
+    return min(itertools.pairwise(ordered), key=lambda pair: sum(pair[1].values()) / sum(pair[0].values()))
+
+
 def _agree(profiles: Sequence[Mapping[str, float]]) -> bool:
-    """Return whether the two fastest profiles take about the same time."""
+    """Return whether two profiles take about the same time."""
     if len(profiles) < 2:
         return False
-    first, second = (sum(profile.values()) for profile in profiles[:2])
-    return second <= AGREEMENT * first
+    one, other = (sum(profile.values()) for profile in _closest(profiles))
+    return other <= AGREEMENT * one
 
 
 def _line(points: list[list[float]]) -> tuple[float, float]:

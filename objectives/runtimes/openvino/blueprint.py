@@ -74,17 +74,17 @@ class OpenVinoBlueprint(Blueprint):
         return self._template.parameter_size(name, form) if name in self._template.feeds else 0
 
     def profile(
-        self, compressed: CompressedModel, mode: str, request: Batch, repeats: int, before: Callable[[], object]
+        self, compressed: CompressedModel, mode: str, request: Batch, repeats: int, reference: Callable[[], object]
     ) -> dict[str, float]:
         """See :meth:`Blueprint.profile`."""
         text, data = self.fill(compressed)
-        times = node_times(text, data, options(mode, self._threads), request, repeats, before)
+        times = node_times(text, data, options(mode, self._threads), request, repeats, reference)
         found = dict.fromkeys((*self._products, *self._units, ""), 0.0)
-        for node, kind, milliseconds in times:
+        for node, kind, spent in times:
             owner = self._template.owners.get(node, "")
             if owner in self._products and not kind.startswith(PRODUCT_NODES):
                 owner = ""
-            found[owner if owner in found else ""] += milliseconds
+            found[owner if owner in found else ""] += spent
         return found
 
     def _missing(self, kept: Mapping[str, int]) -> dict[str, int]:

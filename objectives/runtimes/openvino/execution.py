@@ -60,11 +60,12 @@ def node_times(
     how: Mapping[str, Any],
     request: Batch,
     repeats: int,
-    before: Callable[[], object],
+    reference: Callable[[], object],
 ) -> list[tuple[str, str, float]]:
-    """Return name, type and median milliseconds of each node that a request executes.
+    """Return name, type and median time of each node that a request executes, in runs of the reference.
 
-    What a request takes beyond its nodes stands under the empty name.
+    What a request takes beyond its nodes stands under the empty name. Each run is compared with the reference's run
+    just before it: whatever slows the machine down slows both.
     """
     import openvino as ov
 
@@ -72,15 +73,20 @@ def node_times(
     infer = ov.compile_model(model, "CPU", {**how, "PERF_COUNT": True}).create_infer_request()
     for _ in range(WARM_UP):
         infer.infer(request)
+        reference()
     times: dict[tuple[str, str], list[float]] = defaultdict(list)
     walls: list[float] = []
     for _ in range(repeats):
-        before()
+        unit = _seconds(reference)
         infer.infer(request)
-        start = time.perf_counter()
-        infer.infer(request)
-        walls.append((time.perf_counter() - start) * 1e3)
+        walls.append(_seconds(lambda: infer.infer(request)) / unit)
         for node in infer.profiling_info:
-            times[node.node_name, node.node_type].append(node.real_time.total_seconds() * 1e3)
+            times[node.node_name, node.node_type].append(node.real_time.total_seconds() / unit)
     found = [(name, kind, median(values)) for (name, kind), values in times.items()]
     return [*found, ("", "", max(0.0, median(walls) - sum(spent for _, _, spent in found)))]
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
