@@ -68,7 +68,8 @@ class Chooser:
         self._observed: list[int] = []
         self._history: list[Observation] = []
         self._problem: Problem | None = None
-        self._scout = Evolution()
+        # What it learnt for a suggestion serves for what is expected, too.
+        self._scout = sampler if isinstance(sampler, Evolution) else Evolution()
         self.sampling = False
 
     def next(self) -> Choice | None:

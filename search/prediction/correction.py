@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from sklearn.linear_model import BayesianRidge, LinearRegression
@@ -89,7 +90,7 @@ class Correction:
         """
         logs = self._logs(levels, loss)
         if self._ridge is not None:
-            weights = self._ridge.coef_ if draws is None else self._ridge.coef_ + self._root() @ draws
+            weights = self._ridge.coef_ if draws is None else self._ridge.coef_ + self._root @ draws
             logs = logs + self._features(levels, logs) @ weights
         found: Floats = np.exp(np.minimum(logs, MOST))
         return found
@@ -104,6 +105,7 @@ class Correction:
         """How many numbers a draw from the posterior takes."""
         return 2 * (2 + len(self._tables.losses))
 
+    @cached_property
     def _root(self) -> Floats:
         """Return a matrix whose product with standard normal numbers has the posterior's covariance."""
         assert self._ridge is not None

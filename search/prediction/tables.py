@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,30 @@ class Term:
     def from_json(cls, data: Json, kind: type = float) -> Term:
         """Return the term of some JSON."""
         return cls(tuple(data["parameters"]), np.array(data["values"], dtype=kind))
+
+
+class Lookup:
+    """Many terms, looked up at once.
+
+    Args:
+        terms: The terms.
+        parameters: How many parameters the space has.
+    """
+
+    def __init__(self, terms: Sequence[Term], parameters: int) -> None:
+        values = [np.asarray(term.values) for term in terms]
+        self._values = np.concatenate([np.zeros(0, dtype=np.int64), *(part.reshape(-1) for part in values)])
+        self._starts = np.cumsum([0, *(part.size for part in values)])[:-1]
+        # A product of floats is fast, and exact for numbers of this size.
+        self._strides = np.zeros((parameters, len(terms)))
+        for number, (term, part) in enumerate(zip(terms, values, strict=True)):
+            for axis, position in enumerate(term.parameters):
+                self._strides[position, number] = int(np.prod(part.shape[axis + 1 :]))
+
+    def at(self, levels: Ints) -> npt.NDArray[Any]:
+        """Return each term's value for each row of ``levels``, ``(configurations, terms)``."""
+        found: npt.NDArray[Any] = self._values[(levels @ self._strides).astype(np.int64) + self._starts]
+        return found
 
 
 @dataclass(frozen=True)
@@ -85,29 +110,33 @@ class Tables:
         told = [(tuple(row), divergence) for row, (_, divergence) in zip(levels, mixtures, strict=True)]
         return replace(self, mixtures=tuple(told))
 
+    @cached_property
+    def _lookups(self) -> dict[str, Lookup]:
+        count = len(self.domains)
+        losses = [Term((position,), values) for position, values in enumerate(self.losses)]
+        latency = {f"latency/{mode}": terms for mode, terms in self.latency.items()}
+        parts = {"size": self.size, "marks": self.marks, "losses": losses, **latency}
+        return {name: Lookup(terms, count) for name, terms in parts.items()}
+
     def sizes(self, levels: Ints) -> Ints:
         """Return the bytes of each configuration."""
-        return np.asarray(sum(term.at(levels) for term in self.size), dtype=np.int64)
+        return np.asarray(self._lookups["size"].at(levels).sum(axis=1), dtype=np.int64)
 
     def masks(self, levels: Ints) -> Ints:
         """Return the mask of each configuration."""
-        found = np.zeros(len(levels), dtype=np.int64)
-        for term in self.marks:
-            found |= term.at(levels)
-        return found
+        return np.asarray(np.bitwise_or.reduce(self._lookups["marks"].at(levels), axis=1), dtype=np.int64)
 
     def times(self, levels: Ints, modes: Sequence[str]) -> Floats:
-        """Return the latency of each configuration in its mode."""
+        """Return the latency of each configuration in its mode, in runs of the dense model as its parts add up."""
         found = np.zeros(len(levels))
         for mode in set(modes):
             rows = np.array([own == mode for own in modes])
-            found[rows] = sum(term.at(levels[rows]) for term in self.latency[mode])
+            found[rows] = self._lookups[f"latency/{mode}"].at(levels[rows]).sum(axis=1)
         return found
 
     def single_losses(self, levels: Ints) -> Floats:
         """Return what each parameter's level costs alone, ``(configurations, parameters)``."""
-        columns = [losses[levels[:, position]] for position, losses in enumerate(self.losses)]
-        return np.stack(columns, axis=1)
+        return np.asarray(self._lookups["losses"].at(levels), dtype=np.float64)
 
     def to_json(self) -> Json:
         """Return the tables as JSON."""

@@ -13,7 +13,7 @@ from slimfront.search.samplers.sampler import SAMPLERS, Observation, Problem, Sa
 from slimfront.search.samplers.screen import Archive, Screen
 from slimfront.spaces.domain import Value
 
-ROUNDS, OFFSPRING, SURVIVORS = 3, 96, 24
+ROUNDS, OFFSPRING, SURVIVORS, PARENTS = 3, 96, 24, 96
 
 
 @SAMPLERS.register("evolution")
@@ -79,12 +79,14 @@ class Evolution(Sampler):
         assert problem.predictor is not None
         moves = Moves(problem.domains, problem.predictor, rng)
         screen = Screen(archive, rng)
-        alive = np.vstack([archive.parents(), self._along(problem)])
+        front = archive.parents()
+        front = front if len(front) <= PARENTS else front[rng.choice(len(front), PARENTS, replace=False)]
+        alive = self._along(problem)
         gains = screen.gains(alive)
         for _ in range(ROUNDS):
             best = _order(gains)[:SURVIVORS]
             # The front's members add nothing any more, but what is near them may.
-            parents = np.vstack([alive[best], archive.parents()])
+            parents = np.vstack([alive[best], front])
             born = np.unique(moves.offspring(parents, OFFSPRING), axis=0)
             alive = np.vstack([alive[best], born])
             gains = np.concatenate([gains[best], screen.gains(born)])

@@ -11,8 +11,10 @@ from slimfront.search.prediction.correction import Correction, Seen
 from slimfront.search.prediction.tables import Floats, Ints
 from slimfront.search.samplers.sampler import Observation, Problem
 
-# The correction is fitted to so many of the last observations, and to the front.
-RECENT = 256
+# The correction is fitted to so many of the last observations, and to as many members of the front at most.
+RECENT = 160
+# What a candidate adds is measured against so many members of the front, those that leave it least.
+NEAREST = 256
 
 
 class Archive:
@@ -29,6 +31,7 @@ class Archive:
         self._rows: list[Ints] = []
         self._places: list[int] = []
         self.front = np.zeros((0, len(problem.directions)))
+        self._correction: Correction | None = None
 
     def update(self, history: Sequence[Observation]) -> bool:
         """Take what is new in a history; return False, and change nothing, where it does not extend the last one."""
@@ -36,6 +39,7 @@ class Archive:
             return False
         fresh = list(history[len(self._told) :])
         if fresh:
+            self._correction = None
             self._rows += list(self._predictor.tables.levels([seen.values for seen in fresh]))
             scaled = self._box.scaled(np.array([seen.objectives for seen in fresh]))
             first = len(self._told)
@@ -54,8 +58,14 @@ class Archive:
 
     def correction(self) -> Correction:
         """Return the correction that the history teaches."""
+        if self._correction is None:
+            self._correction = self._learn()
+        return self._correction
+
+    def _learn(self) -> Correction:
         first = max(0, len(self._told) - RECENT)
-        places = sorted({*self._places, *range(first, len(self._told))})
+        thinned = self._places[:: len(self._places) // RECENT + 1]
+        places = sorted({*thinned, *range(first, len(self._told))})
         told = [self._told[place] for place in places]
         names = list(self.problem.directions)
         accuracy = [seen.objectives[names.index("accuracy")] if "accuracy" in names else np.nan for seen in told]
@@ -77,16 +87,16 @@ class Screen:
     def __init__(self, archive: Archive, rng: np.random.Generator | None) -> None:
         self._archive, self._correction = archive, archive.correction()
         self._draws = None if rng is None else rng.standard_normal(self._correction.features)
-        self._volume = volume(archive.front)
 
     def gains(self, levels: Ints) -> Floats:
         """Return the added share of the box, divided by the price of a trial, for ``(candidates, parameters)``."""
         problem, front = self._archive.problem, self._archive.front
         scaled = self.scaled(levels)
         found = np.zeros(len(levels))
-        for row in np.flatnonzero((scaled < 1).all(axis=1)):
-            if not (front <= scaled[row]).all(axis=1).any():
-                found[row] = volume(np.vstack([front, scaled[row : row + 1]])) - self._volume
+        # One axis for the candidates, one for the front's members.
+        beaten = np.any(np.all(front[None] <= scaled[:, None], axis=2), axis=1)
+        for row in np.flatnonzero((scaled < 1).all(axis=1) & ~beaten):
+            found[row] = added(front, scaled[row])
         assert problem.predictor is not None
         steps = problem.predictor.tables.steps.at(levels)
         return found / (1.0 + steps * problem.step_price)
@@ -102,3 +112,21 @@ class Screen:
             "accuracy": self._correction.accuracy(levels, found.loss, self._draws),
         }
         return problem.box.scaled(np.stack([columns[name] for name in problem.directions], axis=1))
+
+
+def added(front: Floats, point: Floats) -> float:
+    """Return the share of the box that a point adds to a front, both scaled.
+
+    That is what the front leaves of the point's own box: its members count there with the larger of their coordinates
+    and the point's. Of a large front only those that cover most of it are asked, so that the time does not grow; the
+    rest lies almost wholly behind them.
+
+    Args:
+        front: ``(members, objectives)``.
+        point: ``(objectives,)``.
+    """
+    corners = np.maximum(front, point)
+    covered = (1 - corners).prod(axis=1)
+    if len(front) > NEAREST:
+        corners = corners[np.argpartition(-covered, NEAREST)[:NEAREST]]
+    return float((1 - point).prod()) - volume(corners)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from slimfront.search.box import Box
+from slimfront.search.box import Box, volume
 from slimfront.search.samplers import SAMPLERS, Observation, Problem
 from slimfront.search.samplers.evolution import Evolution
 from slimfront.search.samplers.moves import Moves
-from slimfront.search.samplers.screen import Archive, Screen
+from slimfront.search.samplers.screen import Archive, Screen, added
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.domain import Domain, Value
 
@@ -147,3 +147,17 @@ def test_asking_is_quick_in_a_long_history() -> None:
             sampler.suggest(posed, seen[:count], number)
         spent.append(time.process_time() - start)
     assert spent[1] < 5 * spent[0]
+
+
+@pytest.mark.parametrize(("members", "tolerance"), [(0, 1e-12), (40, 1e-12), (600, 0.003)])
+def test_what_a_point_adds_is_the_difference_of_two_hypervolumes(members: int, tolerance: float) -> None:
+    rng = np.random.default_rng(members)
+    # Nobody on a sphere beats anybody else there.
+    points = rng.random((members, 3))
+    front = points / np.linalg.norm(points, axis=1, keepdims=True)
+    # As candidates do, points lie near the front.
+    for point in (front[:50] if members else rng.random((50, 3))) * rng.uniform(
+        0.8, 1, (50 if members != 40 else 40, 1)
+    ):
+        exact = volume(np.vstack([front, point])) - volume(front)
+        assert added(front, point) == pytest.approx(exact, abs=tolerance)
