@@ -61,7 +61,8 @@ def test_front_document(finished_run: Path) -> None:
     shown = slimfront("inspect", finished_run, "--json")
     document = json.loads(shown.stdout)
     assert shown.returncode == 0 and "\x1b" not in shown.stdout
-    assert document["schema_version"] == 1 and sum(document["trials"][state] for state in ("complete", "stopped_early")) == 14
+    counts = document["trials"]
+    assert document["schema_version"] == 1 and counts["complete"] + counts["stopped_early"] == 14
     # So small a model is not surely faster when compressed: there is a volume where a point beats the dense model.
     dense = document["dense"]
     wins = [p for p in document["front"] if all(p[name] < dense[name] for name in ("size", "latency"))]
