@@ -46,9 +46,9 @@ lint:
 types:
 	$(BIN)/mypy
 
+# Two at a time, a file each; torch keeps to one thread, or the two would fight over the cores.
 unit:
-	$(BIN)/python -m pytest
-
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 clean:
 	rm -rf $(VENV) build *.egg-info
