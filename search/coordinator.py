@@ -183,9 +183,9 @@ class Coordinator:
             shutil.rmtree(self._run.artifact(unneeded.number), ignore_errors=True)
 
     def _keep_logits(self, number: int) -> None:
-        """Put a complete trial's logits where they stay when its artifact goes; the dense model's artifact stays."""
+        """Put a complete trial's logits where they stay when its artifact goes."""
         source, place = self._run.artifact(number) / LOGITS, self._run.logits(number)
-        if source.is_file() and self._ledger.dense is not None:
+        if source.is_file():
             place.parent.mkdir(exist_ok=True)
             source.replace(place)
 

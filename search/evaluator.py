@@ -236,7 +236,8 @@ class Evaluator:
     def _divergence(self, context: Context, logits: npt.NDArray[np.float32]) -> float:
         """Return the mean KL divergence of the dense model's predictions from these, in nats.
 
-        A race reads the sentences of which the dense model is least sure before others: they are weighted accordingly.
+        A race reads unsure sentences before others, which are mostly those of small dense margins: strata along these
+        margins count as they do among all sentences.
         """
         seen, own = context.seen()
         dense = log_softmax(logits.astype(np.float64), axis=-1)

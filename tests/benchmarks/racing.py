@@ -26,7 +26,7 @@ from slimfront.studies.schema import Study
 from tests.benchmarks.material import Material, quickstart
 from tests.benchmarks.table import write
 
-# Sentences are answered one by one whatever the batch is, but sooner.
+# In batches the answers come sooner; logits differ by 1e-6 from those of one sentence at a time.
 SEARCHES, CANDIDATES, BATCH = 1000, 60, 8
 Logits = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
