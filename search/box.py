@@ -47,12 +47,21 @@ class Box:
                 worst[-1] = min(worst[-1], bound) if minimized else max(worst[-1], bound)
         return cls(tuple(objectives), tuple(worst), tuple(ideal))
 
-    def scaled(self, values: Floats) -> Floats:
-        """Return values ``(points, objectives)`` such that 0 is ideal and 1 is the worst, not less and not more."""
+    @property
+    def span(self) -> Floats:
+        """How far the box reaches, ``(objectives,)``; one where it has no extent."""
+        reach = np.abs(np.array(self.worst) - np.array(self.ideal))
+        return np.where(reach == 0, 1.0, reach)
+
+    def relative(self, values: Floats) -> Floats:
+        """Return values ``(points, objectives)`` such that 0 is ideal and 1 is the worst; what is beyond stays so."""
         worst, ideal = np.array(self.worst), np.array(self.ideal)
-        span = np.where(worst == ideal, 1.0, worst - ideal)
-        found: Floats = np.where(worst == ideal, 1.0, (values - ideal) / span)
-        return np.clip(found, 0.0, 1.0)
+        found: Floats = np.where(worst == ideal, 1.0, (values - ideal) * np.where(worst < ideal, -1, 1) / self.span)
+        return found
+
+    def scaled(self, values: Floats) -> Floats:
+        """Return values as :meth:`relative` does, not less than 0 and not more than 1."""
+        return np.clip(self.relative(values), 0.0, 1.0)
 
     def hypervolume(self, points: Sequence[Values]) -> float:
         """Return the share of the box that some points dominate."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from sklearn.linear_model import BayesianRidge, LinearRegression
+from slimfront.search.prediction.kinship import Kinship
 from slimfront.search.prediction.predictor import POWER, combined
 from slimfront.search.prediction.tables import Floats, Ints, Tables
 
@@ -14,8 +14,9 @@ from slimfront.search.prediction.tables import Floats, Ints, Tables
 FLOOR = 1e-4
 # A logarithm of the divergence is brought to about -1 … 1, so that one prior suits all weights.
 CENTRE, SCALE = -4.0, 3.0
-# Trials without which nothing is corrected; until then the accuracy falls by GUESS times the root of the divergence.
-LEAST, GUESS = 4, 0.2
+# Trials without which nothing is corrected; until then the accuracy falls by GUESS times the root of the divergence,
+# give or take SCATTER: on a thousand sentences of which a tenth are judged otherwise, what chance alone makes.
+LEAST, GUESS, SCATTER = 4, 0.2, 0.01
 # Training moves a model away from dense even where nothing was lost: a little less than the least that was seen.
 NEAR, MOST_FLOOR = 0.8, 0.05
 # Logarithm of the largest divergence that is predicted.
@@ -54,17 +55,23 @@ class Correction:
     def __init__(self, tables: Tables, seen: Seen, dense: float) -> None:
         self._tables, self._dense = tables, dense
         self._ridge: BayesianRidge | None = None
-        self._floor, self._loss = 0.0, np.array([0.0, GUESS])
+        self._floor, self._loss, self._scatter = 0.0, np.array([0.0, GUESS]), SCATTER
         known = np.isfinite(seen.divergence)
         measured = np.maximum(seen.divergence[known], 0.0)
         if known.sum() >= LEAST:
             line = LinearRegression(positive=True, fit_intercept=False)
-            line.fit(_terms(measured), dense - seen.accuracy[known])
+            lost = dense - seen.accuracy[known]
+            line.fit(_terms(measured), lost)
             self._loss = np.asarray(line.coef_, dtype=np.float64)
+            squares = LEAST * SCATTER**2 + ((lost - _terms(measured) @ self._loss) ** 2).sum()
+            self._scatter = float(np.sqrt(squares / (LEAST + len(lost))))
         mixed = np.array([row for row, _ in tables.mixtures], dtype=np.int64).reshape(-1, len(tables.losses))
         levels = np.vstack([mixed, seen.levels[known].reshape(-1, len(tables.losses))])
         if len(levels) >= LEAST:
             self._fit(levels, np.concatenate([[divergence for _, divergence in tables.mixtures], measured]))
+        expected, spread = self.alone(seen.levels, combined(tables, seen.levels))
+        told = np.isfinite(seen.accuracy)
+        self._kin = Kinship(tables, seen.levels[told], (seen.accuracy - expected)[told], spread[told])
 
     def _fit(self, levels: Ints, divergence: Floats) -> None:
         recovered = self._tables.steps.at(levels) > 0
@@ -80,38 +87,43 @@ class Correction:
         found: Floats = np.log(np.maximum(loss, FLOOR) + np.where(recovered, self._floor, 0.0))
         return found
 
-    def divergence(self, levels: Ints, loss: Floats, draws: Floats | None = None) -> Floats:
+    def divergence(self, levels: Ints, loss: Floats) -> Floats:
         """Return the expected KL divergence in nats.
 
         Args:
             levels: The configurations, ``(configurations, parameters)``.
             loss: What the tables say of them, ``(configurations,)``.
-            draws: Standard normal numbers, ``(features,)``: one draw from the posterior instead of its mean.
         """
         logs = self._logs(levels, loss)
         if self._ridge is not None:
-            weights = self._ridge.coef_ if draws is None else self._ridge.coef_ + self._root @ draws
-            logs = logs + self._features(levels, logs) @ weights
+            logs = logs + self._features(levels, logs) @ self._ridge.coef_
         found: Floats = np.exp(np.minimum(logs, MOST))
         return found
 
-    def accuracy(self, levels: Ints, loss: Floats, draws: Floats | None = None) -> Floats:
-        """Return the expected accuracy; see :meth:`divergence`."""
-        found: Floats = self._dense - _terms(self.divergence(levels, loss, draws)) @ self._loss
-        return found
+    def accuracy(self, levels: Ints, loss: Floats) -> tuple[Floats, Floats]:
+        """Return the expected accuracy and its standard deviation, ``(configurations,)`` each."""
+        expected, spread = self.alone(levels, loss)
+        change, left = self._kin.refined(levels, spread)
+        return expected + change, left
 
-    @property
-    def features(self) -> int:
-        """How many numbers a draw from the posterior takes."""
-        return 2 * (2 + len(self._tables.losses))
+    def alone(self, levels: Ints, loss: Floats) -> tuple[Floats, Floats]:
+        """Return what the divergence lets one expect of the accuracy, and the standard deviation.
 
-    @cached_property
-    def _root(self) -> Floats:
-        """Return a matrix whose product with standard normal numbers has the posterior's covariance."""
-        assert self._ridge is not None
-        values, vectors = np.linalg.eigh(self._ridge.sigma_)
-        found: Floats = vectors * np.sqrt(np.maximum(values, 0.0))
-        return found
+        What is not known of the divergence is carried over by the slope of the loss; what the divergence leaves of the
+        accuracy comes on top.
+        """
+        divergence = self.divergence(levels, loss)
+        slope = _terms(divergence) @ (self._loss * (1.0, 0.5))
+        expected: Floats = self._dense - _terms(divergence) @ self._loss
+        return expected, np.hypot(slope * self._doubt(levels, loss), self._scatter)
+
+    def _doubt(self, levels: Ints, loss: Floats) -> Floats:
+        """Return the standard deviation of the logarithm of the divergence, ``(configurations,)``."""
+        if self._ridge is None:
+            return np.ones(len(levels))
+        features = self._features(levels, self._logs(levels, loss))
+        known = ((features @ self._ridge.sigma_) * features).sum(axis=1)
+        return np.asarray(np.sqrt(known + 1.0 / self._ridge.alpha_), dtype=np.float64)
 
     def _features(self, levels: Ints, logs: Floats) -> Floats:
         """Return what the residual may depend on: the tables' own word, who contributes to it, and the recovery."""

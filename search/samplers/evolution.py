@@ -21,9 +21,9 @@ class Evolution(Sampler):
     """Screened evolution.
 
     Parents are the front's members and the configurations along the predicted front. Their offspring live through a
-    few rounds inside the prediction, whose correction is drawn from its posterior (Thompson 1933), so that what is
-    uncertain gets its chance; the one that adds most hypervolume for its price is suggested. Where nothing can be
-    predicted, the suggestion is random.
+    few rounds inside the prediction; the one that is expected to add most hypervolume for its price is suggested. The
+    expectation is over all that the accuracy may turn out to be, so that what is uncertain gets its chance. Where
+    nothing can be predicted, the suggestion is random.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Evolution(Sampler):
             return None
         archive = self._known(problem, history)
         levels = self._along(problem)
-        gains = Screen(archive, None).gains(levels)
+        gains = Screen(archive).gains(levels)
         return _first_fresh(problem, levels[_order(gains)[: int((gains > 0).sum())]])
 
     def expected(
@@ -59,7 +59,7 @@ class Evolution(Sampler):
         loss = problem.predictor.at(levels).loss
         found = {"divergence": float(correction.divergence(levels, loss)[0])}
         if "accuracy" in problem.directions:
-            found["accuracy"] = float(correction.accuracy(levels, loss)[0])
+            found["accuracy"] = float(correction.accuracy(levels, loss)[0][0])
         return found
 
     def _known(self, problem: Problem, history: Sequence[Observation]) -> Archive:
@@ -78,7 +78,7 @@ class Evolution(Sampler):
         """Return candidates, the best first."""
         assert problem.predictor is not None
         moves = Moves(problem.domains, problem.predictor, rng)
-        screen = Screen(archive, rng)
+        screen = Screen(archive)
         front = archive.parents()
         front = front if len(front) <= PARENTS else front[rng.choice(len(front), PARENTS, replace=False)]
         alive = self._along(problem)

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from slimfront.search.box import volume
 from slimfront.search.front import non_dominated
 from slimfront.search.prediction.correction import Correction, Seen
 from slimfront.search.prediction.tables import Floats, Ints
+from slimfront.search.samplers.decomposition import Decomposition
 from slimfront.search.samplers.sampler import Observation, Problem
 
 # The correction is fitted to so many of the last observations, and to as many members of the front at most.
 RECENT = 160
-# What a candidate adds is measured against so many members of the front, those that leave it least.
-NEAREST = 256
 
 
 class Archive:
@@ -30,7 +28,8 @@ class Archive:
         self._told: list[Observation] = []
         self._rows: list[Ints] = []
         self._places: list[int] = []
-        self.front = np.zeros((0, len(problem.directions)))
+        self._front = np.zeros((0, len(problem.directions)))
+        self.free = Decomposition(len(problem.directions))
         self._correction: Correction | None = None
 
     def update(self, history: Sequence[Observation]) -> bool:
@@ -45,9 +44,11 @@ class Archive:
             first = len(self._told)
             feasible = [number for number, seen in enumerate(fresh) if seen.feasible]
             places = [*self._places, *(first + number for number in feasible)]
-            values = np.vstack([self.front, scaled[feasible]])
+            values = np.vstack([self._front, scaled[feasible]])
             kept = non_dominated(values)
-            self._places, self.front = [places[row] for row in kept], values[kept]
+            self._places, self._front = [places[row] for row in kept], values[kept]
+            for point in scaled[feasible]:
+                self.free.add(point)
             self._told += fresh
         return True
 
@@ -77,56 +78,34 @@ class Archive:
 
 
 class Screen:
-    """Ranks candidates by the hypervolume that they are predicted to add, for its price.
+    """Ranks candidates by the hypervolume that they are expected to add, for its price.
 
     Args:
         archive: What is known.
-        rng: Draws the correction from its posterior; its mean is taken where None.
     """
 
-    def __init__(self, archive: Archive, rng: np.random.Generator | None) -> None:
+    def __init__(self, archive: Archive) -> None:
         self._archive, self._correction = archive, archive.correction()
-        self._draws = None if rng is None else rng.standard_normal(self._correction.features)
 
     def gains(self, levels: Ints) -> Floats:
-        """Return the added share of the box, divided by the price of a trial, for ``(candidates, parameters)``."""
-        problem, front = self._archive.problem, self._archive.front
-        scaled = self.scaled(levels)
-        found = np.zeros(len(levels))
-        # One axis for the candidates, one for the front's members.
-        beaten = np.any(np.all(front[None] <= scaled[:, None], axis=2), axis=1)
-        for row in np.flatnonzero((scaled < 1).all(axis=1) & ~beaten):
-            found[row] = added(front, scaled[row])
+        """Return the share of the box that each is expected to add, for the price of a trial, ``(candidates,)``."""
+        problem = self._archive.problem
         assert problem.predictor is not None
-        steps = problem.predictor.tables.steps.at(levels)
-        return found / (1.0 + steps * problem.step_price)
+        found = self._archive.free.expected(*self._forecast(levels))
+        return found / (1.0 + problem.predictor.tables.steps.at(levels) * problem.step_price)
 
-    def scaled(self, levels: Ints) -> Floats:
-        """Return the predicted objectives in the box, ``(candidates, objectives)``."""
+    def _forecast(self, levels: Ints) -> tuple[Floats, Floats]:
+        """Return what is expected in the box, and its standard deviation, ``(candidates, objectives)`` each.
+
+        Size is exact, and latencies are compared by what is predicted, so only the accuracy is uncertain.
+        """
         problem = self._archive.problem
         assert problem.predictor is not None and problem.box is not None
         found = problem.predictor.at(levels)
-        columns = {
-            "size": found.size.astype(np.float64),
-            "latency": found.latency,
-            "accuracy": self._correction.accuracy(levels, found.loss, self._draws),
-        }
-        return problem.box.scaled(np.stack([columns[name] for name in problem.directions], axis=1))
-
-
-def added(front: Floats, point: Floats) -> float:
-    """Return the share of the box that a point adds to a front, both scaled.
-
-    That is what the front leaves of the point's own box: its members count there with the larger of their coordinates
-    and the point's. Of a large front only those that cover most of it are asked, so that the time does not grow; the
-    rest lies almost wholly behind them.
-
-    Args:
-        front: ``(members, objectives)``.
-        point: ``(objectives,)``.
-    """
-    corners = np.maximum(front, point)
-    covered = (1 - corners).prod(axis=1)
-    if len(front) > NEAREST:
-        corners = corners[np.argpartition(-covered, NEAREST)[:NEAREST]]
-    return float((1 - point).prod()) - volume(corners)
+        columns = {"size": found.size.astype(np.float64), "latency": found.latency}
+        spread = np.zeros((len(levels), len(problem.directions)))
+        if "accuracy" in problem.directions:
+            place = list(problem.directions).index("accuracy")
+            columns["accuracy"], doubt = self._correction.accuracy(levels, found.loss)
+            spread[:, place] = doubt / problem.box.span[place]
+        return problem.box.relative(np.stack([columns[name] for name in problem.directions], axis=1)), spread

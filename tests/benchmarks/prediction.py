@@ -46,7 +46,7 @@ def main(folder: Path) -> None:
     for name, model in (("tables alone", nothing), ("corrected", correction)):
         told = model.divergence(levels["b"], found.loss)
         rows.append([f"KL divergence, {name}", "", _rank(told, divergence[1])])
-        expected = model.accuracy(levels["b"], found.loss)
+        expected, _ = model.accuracy(levels["b"], found.loss)
         off = f"{100 * np.abs(expected - accuracy[1]).mean():.2f} points mean error"
         rows.append([f"loss of accuracy, {name}", off, _rank(expected, accuracy[1])])
     text = f"""
