@@ -45,8 +45,8 @@ def main() -> None:
 
 def _import() -> None:
     """Import the libraries that take seconds while the coordinator is still busy with its own."""
-    import datasets  # noqa: F401
     import openvino  # noqa: F401
+    import transformers.modeling_utils
     import transformers.models.auto  # noqa: F401
     from slimfront.search import evaluator, guide  # noqa: F401
 

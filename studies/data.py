@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from slimfront.studies.cache import cached, file_sha256
 from slimfront.studies.errors import StudyError, nearest, one_line
 from slimfront.studies.schema import DataSpec
 from slimfront.studies.sources import locate
 
 SUFFIXES = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".json": "jsonl", ".parquet": "parquet"}
+# Counted up when the same file gives other splits.
+FILE, VERSION = "splits.json", 1
 BUILDERS = {"csv": "csv", "tsv": "csv", "jsonl": "json", "parquet": "parquet"}
 
 
@@ -44,13 +48,40 @@ class Splits:
 
 
 def load_splits(spec: DataSpec, where: str = "data") -> Splits:
-    """Load the table that a study names and draw its splits.
+    """Load the table that a study names and draw its splits; a file that was read before is found in the cache.
 
     Rows of one group stay in one split. The draw depends on ``splits.seed`` alone.
 
     Raises:
         StudyError: the file, a column or the labels are not as the study says, or the rows do not suffice.
     """
+    content = None if spec.hub is not None else _content(Path(locate(spec, where)))
+    if content is None:
+        return _splits(spec, where)
+    key = {"spec": spec.model_dump(mode="json"), "content": content, "version": VERSION}
+
+    def build(folder: Path) -> None:
+        (folder / FILE).write_text(json.dumps(asdict(_splits(spec, where))), encoding="utf-8")
+
+    found = json.loads((cached("splits", key, build) / FILE).read_text(encoding="utf-8"))
+    labels = tuple(found.pop("labels"))
+    return Splits(**{name: _from_json(part) for name, part in found.items()}, labels=labels)
+
+
+def _content(path: Path) -> str | None:
+    """Return the SHA-256 of a file, or None where it cannot be read as one: the loader says why."""
+    try:
+        return file_sha256(path)
+    except OSError:
+        return None
+
+
+def _from_json(part: dict[str, Any]) -> Examples:
+    texts = tuple(text if isinstance(text, str) else (text[0], text[1]) for text in part["texts"])
+    return Examples(texts, tuple(part["labels"]))
+
+
+def _splits(spec: DataSpec, where: str) -> Splits:
     table = _load_table(spec, where)
     for key in ("text", "text_pair", "label", "group"):
         _require_column(table.column_names, getattr(spec, key), f"{where}.{key}")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from slimfront.studies.cache import digest
+from slimfront.studies.cache import cached, digest
 from slimfront.studies.data import Examples
 
+Lengths = npt.NDArray[np.int64]
 Batch = dict[str, npt.NDArray[np.int64]]
+FILE, LENGTHS = "tokens.npz", "lengths"
 
 
 @dataclass(frozen=True)
@@ -60,7 +65,7 @@ class Encoded:
 
 
 def encode(examples: Examples, tokenizer: Any, inputs: Sequence[str], max_tokens: int) -> Encoded:
-    """Tokenize a split.
+    """Tokenize a split; a tokenizer that can be told from others finds what it did before in the cache.
 
     Args:
         examples: Texts and labels.
@@ -68,13 +73,45 @@ def encode(examples: Examples, tokenizer: Any, inputs: Sequence[str], max_tokens
         inputs: Names of the inputs that the model takes.
         max_tokens: Longer texts are truncated.
     """
-    firsts = [text if isinstance(text, str) else text[0] for text in examples.texts]
-    seconds = [text[1] for text in examples.texts if not isinstance(text, str)] or None
-    out = tokenizer(firsts, seconds, truncation=True, max_length=max_tokens)
-    names = [name for name in inputs if name in out]
-    rows = tuple({name: list(out[name][i]) for name in names} for i in range(len(firsts)))
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        columns, lengths = _columns(examples, tokenizer, inputs, max_tokens)
+    else:
+        key = {
+            "texts": digest(examples.texts),
+            "tokenizer": digest([type(tokenizer).__name__, backend.to_str(), tokenizer.padding_side]),
+            "library": importlib.metadata.version("tokenizers"),
+            "inputs": list(inputs),
+            "max_tokens": max_tokens,
+        }
+
+        def build(folder: Path) -> None:
+            made, counts = _columns(examples, tokenizer, inputs, max_tokens)
+            np.savez(folder / FILE, **{LENGTHS: counts}, **made)
+
+        with np.load(cached("tokens", key, build) / FILE) as file:
+            lengths = file[LENGTHS]
+            columns = {name: file[name] for name in file.files if name != LENGTHS}
     pads = {
         "input_ids": tokenizer.pad_token_id or 0,
         "token_type_ids": getattr(tokenizer, "pad_token_type_id", 0),
     }
-    return Encoded(rows, np.array(examples.labels, dtype=np.int64), {name: int(pads.get(name, 0)) for name in names})
+    labels = np.array(examples.labels, dtype=np.int64)
+    return Encoded(_rows(columns, lengths), labels, {name: int(pads.get(name, 0)) for name in columns})
+
+
+def _columns(examples: Examples, tokenizer: Any, inputs: Sequence[str], max_tokens: int) -> tuple[Batch, Lengths]:
+    """Return each input of all texts one after the other, ``(tokens,)``, and the number of tokens of each text."""
+    firsts = [text if isinstance(text, str) else text[0] for text in examples.texts]
+    seconds = [text[1] for text in examples.texts if not isinstance(text, str)] or None
+    out = tokenizer(firsts, seconds, truncation=True, max_length=max_tokens)
+    names = [name for name in inputs if name in out]
+    columns = {name: np.array(list(itertools.chain.from_iterable(out[name])), dtype=np.int64) for name in names}
+    return columns, np.array([len(row) for row in out[names[0]]], dtype=np.int64)
+
+
+def _rows(columns: Batch, lengths: Lengths) -> tuple[dict[str, list[int]], ...]:
+    ends = np.cumsum(lengths).tolist()
+    values = {name: column.tolist() for name, column in columns.items()}
+    spans = zip([0, *ends[:-1]], ends, strict=True)
+    return tuple({name: column[start:end] for name, column in values.items()} for start, end in spans)

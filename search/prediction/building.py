@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -49,9 +50,9 @@ class Builder:
         forms: dict[Form, int] = {}
         marks: dict[Positions, Any] = defaultdict(int)
         for positions, members in _by_positions(needed.weights).items():
-            grid = self._grid(positions)
+            forms_of = _apply(self._grid(positions), partial(self._forms, members))
             for name in members:
-                shaped = self._forms(grid, name)
+                shaped = _apply(forms_of, itemgetter(name))
                 size[positions] = size[positions] + _apply(shaped, partial(self.blueprint.parameter_size, name))
                 if name in self.blueprint.products:
                     marks[positions] = marks[positions] | _apply(shaped, partial(_mark, forms))
@@ -79,11 +80,8 @@ class Builder:
             steps=self._term(needed.steps, lambda draft: draft.recovery.steps if draft.recovery else 0),
         )
 
-    def _forms(self, grid: Any, name: str) -> Any:
-        def shaped(draft: Draft) -> Form:
-            return draft.forms({name: self.shapes[name]})[name]
-
-        return _apply(grid, shaped)
+    def _forms(self, members: Sequence[str], draft: Draft) -> dict[str, Form]:
+        return draft.forms({name: self.shapes[name] for name in members})
 
     def _frame(self, name: str, units: int) -> int:
         return self.blueprint.frame_size({name: units}) - self.blueprint.frame_size({})

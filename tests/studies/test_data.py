@@ -67,3 +67,14 @@ def test_not_a_table(tmp_path: Path) -> None:
     path.write_bytes(b"not a parquet file at all")
     with pytest.raises(StudyError, match="cannot be loaded"):
         load_splits(spec(path))
+
+
+def test_a_file_is_read_once_and_again_when_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_reviews(tmp_path / "r.csv")
+    pairs = {"text_pair": "film", "group": None}
+    first = load_splits(spec(path, **pairs))
+    with monkeypatch.context() as patch:
+        patch.setattr("datasets.load_dataset", lambda *_args, **_kwargs: pytest.fail("read twice"))
+        assert load_splits(spec(path, **pairs)) == first
+    path.write_text(path.read_text().replace("dull", "plain"))
+    assert load_splits(spec(path, **pairs)) != first

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from slimfront.studies.data import Examples
+from slimfront.studies.encoding import Encoded, encode
+
+from tests.conftest import write_tokenizer
+
+INPUTS = ("input_ids", "token_type_ids", "attention_mask")
+TEXTS = ("the film", "a warm and funny story with the actor", "dull", "")
+PAIRS = tuple((text, "boring plot") for text in TEXTS)
+
+
+def encoded(tokenizer: Any, texts: Any = TEXTS, most: int = 6) -> Encoded:
+    return encode(Examples(texts, tuple(range(len(texts)))), tokenizer, INPUTS, most)
+
+
+@pytest.mark.parametrize("texts", [TEXTS, PAIRS])
+def test_rows_are_what_the_tokenizer_says(texts: Any, tmp_path: Path) -> None:
+    tokenizer = write_tokenizer(tmp_path)
+    for found in (encoded(tokenizer, texts), encoded(tokenizer, texts)):
+        for number, text in enumerate(texts):
+            told = tokenizer(*([text] if isinstance(text, str) else text), truncation=True, max_length=6)
+            assert found.rows[number] == {name: list(told[name]) for name in INPUTS if name in told}
+        assert found.labels.tolist() == [0, 1, 2, 3] and found.padding["input_ids"] == tokenizer.pad_token_id
+
+
+def test_what_was_tokenized_before_is_not_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = write_tokenizer(tmp_path)
+    first = encoded(tokenizer)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(tokenizer), "__call__", lambda *_args, **_kwargs: pytest.fail("tokenized twice"))
+        again = encoded(tokenizer)
+    assert again.fingerprint() == first.fingerprint() and again.rows == first.rows
+
+
+def test_another_tokenizer_or_length_is_told_apart(tmp_path: Path) -> None:
+    tokenizer = write_tokenizer(tmp_path)
+    first = encoded(tokenizer)
+    assert max(encoded(tokenizer, most=4).lengths()) == 4 != max(first.lengths())
+    tokenizer.add_tokens(["dull"], special_tokens=True)
+    tokenizer.add_tokens(["newword"])
+    assert encoded(tokenizer, ("newword film", *TEXTS[1:])).rows[0] != first.rows[0]
+
+
+def test_a_tokenizer_that_cannot_be_told_apart_is_asked_each_time(tmp_path: Path) -> None:
+    fast, asked = write_tokenizer(tmp_path), []
+
+    class Slow:
+        pad_token_id, pad_token_type_id = 0, 0
+
+        def __call__(self, *args: Any, **options: Any) -> Any:
+            asked.append(args)
+            return fast(*args, **options)
+
+    assert encoded(Slow()).rows == encoded(fast).rows and encoded(Slow()).rows == encoded(fast).rows
+    assert len(asked) == 2
+
+
+def test_a_batch_is_padded_to_its_longest_row(tmp_path: Path) -> None:
+    found = encoded(write_tokenizer(tmp_path))
+    batch = found.batch([0, 1])
+    assert batch["input_ids"].shape == (2, 6) and batch["attention_mask"].sum(axis=1).tolist() == [4, 6]
+    order = np.concatenate([indices for indices, _batch in found.sorted_batches(3)])
+    assert sorted(order.tolist()) == [0, 1, 2, 3] and (np.diff(found.lengths()[order]) >= 0).all()
