@@ -87,18 +87,20 @@ class Correction:
         found: Floats = np.log(np.maximum(loss, FLOOR) + np.where(recovered, self._floor, 0.0))
         return found
 
-    def divergence(self, levels: Ints, loss: Floats) -> Floats:
-        """Return the expected KL divergence in nats.
+    def divergence(self, levels: Ints, loss: Floats) -> tuple[Floats, Floats]:
+        """Return the expected KL divergence in nats, and the standard deviation of its logarithm.
 
         Args:
             levels: The configurations, ``(configurations, parameters)``.
             loss: What the tables say of them, ``(configurations,)``.
         """
-        logs = self._logs(levels, loss)
+        logs, doubt = self._logs(levels, loss), np.ones(len(levels))
         if self._ridge is not None:
-            logs = logs + self._features(levels, logs) @ self._ridge.coef_
-        found: Floats = np.exp(np.minimum(logs, MOST))
-        return found
+            features = self._features(levels, logs)
+            logs = logs + features @ self._ridge.coef_
+            known = ((features @ self._ridge.sigma_) * features).sum(axis=1)
+            doubt = np.sqrt(known + 1.0 / self._ridge.alpha_)
+        return np.exp(np.minimum(logs, MOST)), doubt
 
     def accuracy(self, levels: Ints, loss: Floats) -> tuple[Floats, Floats]:
         """Return the expected accuracy and its standard deviation, ``(configurations,)`` each."""
@@ -112,18 +114,10 @@ class Correction:
         What is not known of the divergence is carried over by the slope of the loss; what the divergence leaves of the
         accuracy comes on top.
         """
-        divergence = self.divergence(levels, loss)
+        divergence, doubt = self.divergence(levels, loss)
         slope = _terms(divergence) @ (self._loss * (1.0, 0.5))
         expected: Floats = self._dense - _terms(divergence) @ self._loss
-        return expected, np.hypot(slope * self._doubt(levels, loss), self._scatter)
-
-    def _doubt(self, levels: Ints, loss: Floats) -> Floats:
-        """Return the standard deviation of the logarithm of the divergence, ``(configurations,)``."""
-        if self._ridge is None:
-            return np.ones(len(levels))
-        features = self._features(levels, self._logs(levels, loss))
-        known = ((features @ self._ridge.sigma_) * features).sum(axis=1)
-        return np.asarray(np.sqrt(known + 1.0 / self._ridge.alpha_), dtype=np.float64)
+        return expected, np.hypot(slope * doubt, self._scatter)
 
     def _features(self, levels: Ints, logs: Floats) -> Floats:
         """Return what the residual may depend on: the tables' own word, who contributes to it, and the recovery."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+import numpy.typing as npt
 from scipy.linalg import cho_factor, cho_solve
 from slimfront.search.prediction.tables import Floats, Ints, Tables
 
+Bools = npt.NDArray[np.bool_]
 # Two recovered models keep so much of their kinship: training moves each to a place of its own.
 TRAINED = 0.5
-# Of what is shared, one half grows with the cosine and the other with its fourth power: what close kin alone have.
-CLOSE = 4
 # Share of a residual that not even a model's double would repeat: stopped trials are estimated.
 NUGGET = 0.05
 
@@ -18,7 +20,8 @@ class Kinship:
     """A Gaussian process on what the expectations leave (Rasmussen and Williams 2006, section 2.2).
 
     Each level of each layer moves the model's predictions in a direction of its own, by the root of the divergence
-    that it costs alone. The correlation of two configurations is the cosine between the sums of their moves.
+    that it costs alone. Of the correlation of two configurations one half grows with the cosine between the sums of
+    their moves, the other with its fourth power: that is for close kin.
 
     Args:
         tables: The tables.
@@ -28,8 +31,8 @@ class Kinship:
     """
 
     def __init__(self, tables: Tables, levels: Ints, residuals: Floats, spread: Floats) -> None:
-        self._tables = tables
-        self._seen, self._spread = self._moves(levels), spread
+        self._tables, self._spread = tables, spread
+        self._seen = self._moves(levels)
         alike = _alike(self._seen, self._seen) * spread * spread[:, None]
         np.fill_diagonal(alike, (1 + NUGGET) * spread**2)
         self._factor = cho_factor(alike)
@@ -46,21 +49,28 @@ class Kinship:
         known = (shared * cho_solve(self._factor, shared.T).T).sum(axis=1)
         return shared @ self._weights, np.sqrt(np.maximum(spread**2 - known, NUGGET * spread**2))
 
-    def _moves(self, levels: Ints) -> Floats:
-        """Return the moves, ``(configurations, 2 times all levels)``, of length one; a trained model's are shorter."""
+    def _moves(self, levels: Ints) -> _Moves:
+        """Return the moves of some configurations."""
         counts = [len(losses) for losses in self._tables.losses]
-        places = levels + np.cumsum([0, *counts[:-1]])
-        found = np.zeros((2, len(levels), sum(counts)))
         single = np.sqrt(self._tables.single_losses(levels))
         single /= np.maximum(np.linalg.norm(single, axis=1, keepdims=True), 1e-9)
-        trained = (self._tables.steps.at(levels) > 0).astype(np.int64)[:, None]
-        rows = np.arange(len(levels))[:, None]
-        found[trained, rows, places] = single * np.where(trained, np.sqrt(TRAINED), 1.0)
-        return np.hstack([*found])
+        found = np.zeros((len(levels), sum(counts)))
+        np.put_along_axis(found, levels + np.cumsum([0, *counts[:-1]]), single, axis=1)
+        return _Moves(found, self._tables.steps.at(levels) > 0)
 
 
-def _alike(one: Floats, other: Floats) -> Floats:
-    """Return the correlation of all pairs, ``(one, other)``."""
-    cosine = one @ other.T
-    found: Floats = (cosine + cosine**CLOSE) / 2
+@dataclass(frozen=True)
+class _Moves:
+    """Moves of length one, ``(configurations, all levels)``, and whether training followed, ``(configurations,)``."""
+
+    moves: Floats
+    trained: Bools
+
+
+def _alike(one: _Moves, other: _Moves) -> Floats:
+    """Return the correlation of all pairs, ``(one, other)``; training leaves none with what was not trained."""
+    cosine = one.moves @ other.moves.T
+    cosine *= np.where(one.trained[:, None], TRAINED * other.trained, ~other.trained)
+    square = cosine * cosine
+    found: Floats = (cosine + square * square) / 2
     return found

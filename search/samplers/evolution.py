@@ -13,7 +13,7 @@ from slimfront.search.samplers.sampler import SAMPLERS, Observation, Problem, Sa
 from slimfront.search.samplers.screen import Archive, Screen
 from slimfront.spaces.domain import Value
 
-ROUNDS, OFFSPRING, SURVIVORS, PARENTS = 3, 96, 24, 96
+ROUNDS, OFFSPRING, SURVIVORS, PARENTS = 3, 64, 16, 64
 
 
 @SAMPLERS.register("evolution")
@@ -57,7 +57,7 @@ class Evolution(Sampler):
         correction = self._known(problem, history).correction()
         levels = problem.predictor.tables.levels([values])
         loss = problem.predictor.at(levels).loss
-        found = {"divergence": float(correction.divergence(levels, loss)[0])}
+        found = {"divergence": float(correction.divergence(levels, loss)[0][0])}
         if "accuracy" in problem.directions:
             found["accuracy"] = float(correction.accuracy(levels, loss)[0][0])
         return found

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from slimfront.search.prediction.predictor import Predictor
-from slimfront.search.prediction.tables import Ints
+from slimfront.search.prediction.tables import Floats, Ints
 from slimfront.spaces.domain import Domain
 
 # Of the counter-moves that keep size or latency best, one of so many is taken.
@@ -76,17 +76,29 @@ class Moves:
         for row, (place, by) in enumerate(steps):
             moved[row, place] += by
         told = self._predictor.at(moved)
+        own = np.array([place for place, _ in steps])
         found = []
         for values in (told.size.astype(np.float64), told.latency):
             change = values[:-1] - values[-1]
-            for one in self._rng.choice(np.flatnonzero(change < 0), size=count // 2 + 1) if (change < 0).any() else []:
-                # The move back of the same parameter would undo it.
-                gap = np.abs(change + change[one]) + np.where(
-                    moved[:-1][:, steps[one][0]] != parent[steps[one][0]], np.inf, 0
-                )
-                other = self._rng.choice(np.argsort(gap, kind="stable")[:NEAREST])
-                found.append(np.where(moved[other] != parent, moved[other], moved[one]))
-        return np.array(found, dtype=np.int64).reshape(-1, len(parent))[:count]
+            falling = np.flatnonzero(change < 0)
+            if len(falling):
+                found.append(self._countered(moved, own, change, self._rng.choice(falling, size=count // 2 + 1)))
+        return np.concatenate(found)[:count] if found else np.repeat(parent[None], count, axis=0)
+
+    def _countered(self, moved: Ints, own: Ints, change: Floats, ones: Ints) -> Ints:
+        """Return each of some steps together with one that undoes its change of a value.
+
+        Args:
+            moved: What each step makes of the parent, ``(steps + 1, parameters)``; the parent itself is last.
+            own: The parameter of each step, ``(steps,)``.
+            change: How each step changes the value, ``(steps,)``.
+            ones: The steps to be countered.
+        """
+        # The move back of the same parameter would undo the step.
+        gap = np.where(own == own[ones, None], np.inf, np.abs(change + change[ones, None]))
+        nearest = np.argsort(gap, axis=1, kind="stable")[:, :NEAREST]
+        others = nearest[np.arange(len(ones)), self._rng.integers(nearest.shape[1], size=len(ones))]
+        return np.where(moved[others] != moved[-1], moved[others], moved[ones])
 
 
 def _blocks(names: Sequence[str]) -> Ints:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -16,7 +17,7 @@ from slimfront.search.box import Box
 from slimfront.search.coordinator import Coordinator
 from slimfront.search.launching import check_names
 from slimfront.search.preparation import objectives_of
-from slimfront.search.records import Trial
+from slimfront.search.records import Records, Trial
 from slimfront.studies.schema import Study
 
 from tests.benchmarks.material import Workplace, quickstart
@@ -28,6 +29,8 @@ SEEDS = 5
 # CPU seconds that each sampler has after the uniform trials, which all of them share.
 BUDGET = 240.0
 UNIFORM = "uniform"
+# Written when a search has ended: what the coordinator spent on a trial.
+SHARE = "coordinator.json"
 Curve = list[tuple[float, float]]
 
 
@@ -80,23 +83,31 @@ def search_one(folder: Path, spent: float, job: tuple[int, str]) -> tuple[list[T
     seed, sampler = job
     place = Workplace(quickstart(), folder)
     run = place.folder / f"{sampler}-{seed}"
-    if not run.exists():
-        shutil.copytree(place.folder / UNIFORM, run, copy_function=_copy)
-    before, ticks = len(place.space.uniform()), [time.process_time()]
     try:
-        trials = place.search(
-            run.name,
-            lambda _coordinator: ticks.append(time.process_time()),
-            trials=100_000,
-            budget=f"{spent + BUDGET:.0f}s",
-            seed=seed,
-            sampler=sampler,
-            predicted=8 if sampler == OURS else 0,
-        )
+        if not (run / SHARE).exists():
+            shutil.rmtree(run, ignore_errors=True)
+            shutil.copytree(place.folder / UNIFORM, run, copy_function=_copy)
+            share = _search(place, run, spent, seed, sampler)
+            (run / SHARE).write_text(json.dumps(share))
     finally:
         place.close()
+    trials = Records(run).trials()
     print(f"  seed {seed} {sampler}: {len(trials)} trials", file=sys.stderr, flush=True)
-    return trials, (ticks[-1] - ticks[0]) / max(1, len(trials) - before)
+    return trials, float(json.loads((run / SHARE).read_text()))
+
+
+def _search(place: Workplace, run: Path, spent: float, seed: int, sampler: str) -> float:
+    ticks = [time.process_time()]
+    trials = place.search(
+        run.name,
+        lambda _coordinator: ticks.append(time.process_time()),
+        trials=100_000,
+        budget=f"{spent + BUDGET:.0f}s",
+        seed=seed,
+        sampler=sampler,
+        predicted=8 if sampler == OURS else 0,
+    )
+    return (ticks[-1] - ticks[0]) / max(1, len(trials) - len(place.space.uniform()))
 
 
 def _copy(source: str, target: str) -> None:

@@ -44,7 +44,7 @@ def main(folder: Path) -> None:
     rows = [["size, largest error", f"{size:.0f} bytes", ""]]
     rows.append(["latency", f"{100 * error.mean():.1f} % mean error", _rank(found.latency, after)])
     for name, model in (("tables alone", nothing), ("corrected", correction)):
-        told = model.divergence(levels["b"], found.loss)
+        told, _ = model.divergence(levels["b"], found.loss)
         rows.append([f"KL divergence, {name}", "", _rank(told, divergence[1])])
         expected, _ = model.accuracy(levels["b"], found.loss)
         off = f"{100 * np.abs(expected - accuracy[1]).mean():.2f} points mean error"
