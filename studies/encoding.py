@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from safetensors.numpy import load_file, save_file
 from slimfront.studies.cache import cached, digest
 from slimfront.studies.data import Examples
 
 Lengths = npt.NDArray[np.int64]
 Batch = dict[str, npt.NDArray[np.int64]]
-FILE, LENGTHS = "tokens.npz", "lengths"
+FILE, LENGTHS = "tokens.safetensors", "lengths"
 
 
 @dataclass(frozen=True)
@@ -87,11 +88,10 @@ def encode(examples: Examples, tokenizer: Any, inputs: Sequence[str], max_tokens
 
         def build(folder: Path) -> None:
             made, counts = _columns(examples, tokenizer, inputs, max_tokens)
-            np.savez(folder / FILE, **{LENGTHS: counts}, **made)
+            save_file({LENGTHS: counts, **made}, folder / FILE)
 
-        with np.load(cached("tokens", key, build) / FILE) as file:
-            lengths = file[LENGTHS]
-            columns = {name: file[name] for name in file.files if name != LENGTHS}
+        found = load_file(cached("tokens", key, build) / FILE)
+        lengths, columns = found[LENGTHS], {name: found[name] for name in inputs if name in found}
     pads = {
         "input_ids": tokenizer.pad_token_id or 0,
         "token_type_ids": getattr(tokenizer, "pad_token_type_id", 0),

@@ -107,7 +107,7 @@ def _search(place: Workplace, run: Path, spent: float, seed: int, sampler: str) 
         sampler=sampler,
         predicted=8 if sampler == OURS else 0,
     )
-    return (ticks[-1] - ticks[0]) / max(1, len(trials) - len(place.space.uniform()))
+    return float(ticks[-1] - ticks[0]) / max(1, len(trials) - len(place.space.uniform()))
 
 
 def _copy(source: str, target: str) -> None:
