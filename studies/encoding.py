@@ -81,7 +81,7 @@ def encode(examples: Examples, tokenizer: Any, inputs: Sequence[str], max_tokens
         key = {
             "texts": digest(examples.texts),
             "tokenizer": digest([type(tokenizer).__name__, backend.to_str(), tokenizer.padding_side]),
-            "library": importlib.metadata.version("tokenizers"),
+            "libraries": [importlib.metadata.version(name) for name in ("tokenizers", "transformers")],
             "inputs": list(inputs),
             "max_tokens": max_tokens,
         }
