@@ -14,6 +14,8 @@ from slimfront.studies.limits import Limit
 Json = dict[str, Any]
 Values = Mapping[str, float]
 Floats = npt.NDArray[np.float64]
+# Extent of the box along an objective that may not get worse at all.
+LEAST = 1e-6
 
 
 @dataclass(frozen=True)
@@ -45,18 +47,21 @@ class Box:
             if name in limits and limits[name].upper == minimized:
                 bound = limits[name].bound(dense)
                 worst[-1] = min(worst[-1], bound) if minimized else max(worst[-1], bound)
+                if not minimized and bound >= ideal[-1]:
+                    # No loss is tolerated: whatever keeps the bound is as good as can be.
+                    worst[-1], ideal[-1] = bound - LEAST, bound
         return cls(tuple(objectives), tuple(worst), tuple(ideal))
 
     @property
     def span(self) -> Floats:
-        """How far the box reaches, ``(objectives,)``; one where it has no extent."""
-        reach = np.abs(np.array(self.worst) - np.array(self.ideal))
-        return np.where(reach == 0, 1.0, reach)
+        """How far the box reaches, ``(objectives,)``."""
+        return np.abs(np.array(self.worst) - np.array(self.ideal))
 
     def relative(self, values: Floats) -> Floats:
         """Return values ``(points, objectives)`` such that 0 is ideal and 1 is the worst; what is beyond stays so."""
-        worst, ideal = np.array(self.worst), np.array(self.ideal)
-        found: Floats = np.where(worst == ideal, 1.0, (values - ideal) * np.where(worst < ideal, -1, 1) / self.span)
+        worst, ideal, span = np.array(self.worst), np.array(self.ideal), self.span
+        away = (values - ideal) * np.where(worst < ideal, -1, 1)
+        found: Floats = np.where(span == 0, 1.0, away / np.where(span == 0, 1.0, span))
         return found
 
     def scaled(self, values: Floats) -> Floats:

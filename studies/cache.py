@@ -11,6 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from slimfront.studies.errors import MissingError
+
 DONE = "complete.json"
 
 
@@ -47,18 +49,22 @@ def cached(kind: str, key: Any, build: Callable[[Path], None]) -> Path:
         kind: The first folder level, such as ``dense``.
         key: JSON value that determines the content.
         build: Writes the entry's files into the folder that it is given.
+
+    Raises:
+        MissingError: the cache cannot be written.
     """
     place = cache_root() / kind / digest(key)[:24]
     if _sound(place):
         return place
-    place.parent.mkdir(parents=True, exist_ok=True)
-    scratch = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
+    scratch = _scratch(place)
     try:
         build(scratch)
         (scratch / DONE).write_text(json.dumps({"key": key, "sha256": folder_sums(scratch)}, sort_keys=True))
-        if place.exists():
+        # Another process may have finished meanwhile, and be reading already.
+        if place.exists() and not _sound(place):
             shutil.rmtree(place)
-        scratch.rename(place)
+        if not place.exists():
+            scratch.rename(place)
     except OSError:
         # Another process may have put the same entry there first.
         if not _sound(place):
@@ -66,6 +72,20 @@ def cached(kind: str, key: Any, build: Callable[[Path], None]) -> Path:
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return place
+
+
+def _scratch(place: Path) -> Path:
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
+    except OSError as error:
+        raise MissingError(
+            "the cache cannot be written",
+            where=str(place.parent),
+            given=error.strerror,
+            allowed="a folder that this user may write",
+            hint="name another one in the environment variable SLIMFRONT_CACHE",
+        ) from error
 
 
 def _sound(place: Path) -> bool:

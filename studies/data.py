@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import random
+import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -58,10 +60,14 @@ def load_splits(spec: DataSpec, where: str = "data") -> Splits:
     content = None if spec.hub is not None else _content(Path(locate(spec, where)))
     if content is None:
         return _splits(spec, where)
-    key = {"spec": spec.model_dump(mode="json"), "content": content, "version": VERSION}
+    libraries = [importlib.metadata.version(name) for name in ("datasets", "pandas", "pyarrow")]
+    key = {"spec": spec.model_dump(mode="json"), "content": content, "libraries": libraries, "version": VERSION}
 
     def build(folder: Path) -> None:
-        (folder / FILE).write_text(json.dumps(asdict(_splits(spec, where))), encoding="utf-8")
+        # Datasets' own cache tells files apart by their date, and would keep the rows a second time.
+        with tempfile.TemporaryDirectory() as scratch:
+            found = asdict(_splits(spec, where, scratch))
+        (folder / FILE).write_text(json.dumps(found), encoding="utf-8")
 
     found = json.loads((cached("splits", key, build) / FILE).read_text(encoding="utf-8"))
     labels = tuple(found.pop("labels"))
@@ -71,7 +77,7 @@ def load_splits(spec: DataSpec, where: str = "data") -> Splits:
 def _content(path: Path) -> str | None:
     """Return the SHA-256 of a file, or None where it cannot be read as one: the loader says why."""
     try:
-        return file_sha256(path)
+        return file_sha256(path) if path.is_file() else None
     except OSError:
         return None
 
@@ -81,8 +87,8 @@ def _from_json(part: dict[str, Any]) -> Examples:
     return Examples(texts, tuple(part["labels"]))
 
 
-def _splits(spec: DataSpec, where: str) -> Splits:
-    table = _load_table(spec, where)
+def _splits(spec: DataSpec, where: str, scratch: str | None = None) -> Splits:
+    table = _load_table(spec, where, scratch)
     for key in ("text", "text_pair", "label", "group"):
         _require_column(table.column_names, getattr(spec, key), f"{where}.{key}")
     rows, names = _rows(table, spec, where)
@@ -100,7 +106,7 @@ def _splits(spec: DataSpec, where: str) -> Splits:
     return Splits(examples[0], examples[1], examples[2], names)
 
 
-def _load_table(spec: DataSpec, where: str) -> Any:
+def _load_table(spec: DataSpec, where: str, scratch: str | None) -> Any:
     import datasets
 
     datasets.disable_progress_bars()
@@ -111,7 +117,9 @@ def _load_table(spec: DataSpec, where: str) -> Any:
         kind = spec.format or _format(Path(place), where)
         options: dict[str, Any] = {"encoding": spec.encoding} if kind in ("csv", "tsv") else {}
         options |= {"sep": "\t"} if kind == "tsv" else {}
-        return datasets.load_dataset(BUILDERS[kind], data_files={"rows": place}, split="rows", **options)
+        return datasets.load_dataset(
+            BUILDERS[kind], data_files={"rows": place}, split="rows", cache_dir=scratch, **options
+        )
     except StudyError:
         raise
     except Exception as error:

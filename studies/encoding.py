@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import itertools
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from slimfront.studies.data import Examples
 Lengths = npt.NDArray[np.int64]
 Batch = dict[str, npt.NDArray[np.int64]]
 FILE, LENGTHS = "tokens.safetensors", "lengths"
+# What Transformers itself adds to the state of the backend.
+SETTINGS = ("truncation_side", "model_input_names", "split_special_tokens", "pad_token_id", "pad_token_type_id")
 
 
 @dataclass(frozen=True)
@@ -74,13 +77,13 @@ def encode(examples: Examples, tokenizer: Any, inputs: Sequence[str], max_tokens
         inputs: Names of the inputs that the model takes.
         max_tokens: Longer texts are truncated.
     """
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
+    identity = _identity(tokenizer)
+    if identity is None:
         columns, lengths = _columns(examples, tokenizer, inputs, max_tokens)
     else:
         key = {
             "texts": digest(examples.texts),
-            "tokenizer": digest([type(tokenizer).__name__, backend.to_str(), tokenizer.padding_side]),
+            "tokenizer": identity,
             "libraries": [importlib.metadata.version(name) for name in ("tokenizers", "transformers")],
             "inputs": list(inputs),
             "max_tokens": max_tokens,
@@ -98,6 +101,19 @@ def encode(examples: Examples, tokenizer: Any, inputs: Sequence[str], max_tokens
     }
     labels = np.array(examples.labels, dtype=np.int64)
     return Encoded(_rows(columns, lengths), labels, {name: int(pads.get(name, 0)) for name in columns})
+
+
+def _identity(tokenizer: Any) -> str | None:
+    """Return a digest of all that decides a tokenizer's answers, or None where it cannot be told."""
+    try:
+        state = json.loads(tokenizer.backend_tokenizer.to_str())
+    except Exception:
+        # One without a backend, or with parts of its own that cannot be written down.
+        return None
+    # These are set anew in every call.
+    state |= {"truncation": None, "padding": None}
+    settings = [str(getattr(tokenizer, name, None)) for name in SETTINGS]
+    return digest([type(tokenizer).__name__, settings, state])
 
 
 def _columns(examples: Examples, tokenizer: Any, inputs: Sequence[str], max_tokens: int) -> tuple[Batch, Lengths]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from sklearn.linear_model import BayesianRidge, LinearRegression
-from slimfront.search.prediction.kinship import Kinship
 from slimfront.search.prediction.predictor import POWER, combined
+from slimfront.search.prediction.residuals import ResidualProcess
 from slimfront.search.prediction.tables import Floats, Ints, Tables
 
 # Divergences below this are all alike: nothing is lost.
@@ -50,28 +50,31 @@ class Correction:
         tables: The tables.
         seen: Trials measured so far.
         dense: The dense model's accuracy.
+        least: The accuracy below which a model is of no use.
     """
 
-    def __init__(self, tables: Tables, seen: Seen, dense: float) -> None:
-        self._tables, self._dense = tables, dense
+    def __init__(self, tables: Tables, seen: Seen, dense: float, least: float = 0.0) -> None:
+        self._tables, self._dense, self._most_lost = tables, dense, dense - least
         self._ridge: BayesianRidge | None = None
         self._floor, self._loss, self._scatter = 0.0, np.array([0.0, GUESS]), SCATTER
         known = np.isfinite(seen.divergence)
         measured = np.maximum(seen.divergence[known], 0.0)
-        if known.sum() >= LEAST:
-            line = LinearRegression(positive=True, fit_intercept=False)
-            lost = dense - seen.accuracy[known]
-            line.fit(_terms(measured), lost)
-            self._loss = np.asarray(line.coef_, dtype=np.float64)
-            squares = LEAST * SCATTER**2 + ((lost - _terms(measured) @ self._loss) ** 2).sum()
-            self._scatter = float(np.sqrt(squares / (LEAST + len(lost))))
+        both = known & np.isfinite(seen.accuracy)
+        if both.sum() >= LEAST:
+            self._fit_loss(np.maximum(seen.divergence[both], 0.0), dense - seen.accuracy[both])
         mixed = np.array([row for row, _ in tables.mixtures], dtype=np.int64).reshape(-1, len(tables.losses))
         levels = np.vstack([mixed, seen.levels[known].reshape(-1, len(tables.losses))])
         if len(levels) >= LEAST:
             self._fit(levels, np.concatenate([[divergence for _, divergence in tables.mixtures], measured]))
-        expected, spread = self.alone(seen.levels, combined(tables, seen.levels))
+        expected, deviation = self.alone(seen.levels, combined(tables, seen.levels))
         told = np.isfinite(seen.accuracy)
-        self._kin = Kinship(tables, seen.levels[told], (seen.accuracy - expected)[told], spread[told])
+        self._residuals = ResidualProcess(tables, seen.levels[told], (seen.accuracy - expected)[told], deviation[told])
+
+    def _fit_loss(self, divergence: Floats, lost: Floats) -> None:
+        line = LinearRegression(positive=True, fit_intercept=False).fit(_terms(divergence), lost)
+        self._loss = np.asarray(line.coef_, dtype=np.float64)
+        squares = LEAST * SCATTER**2 + ((lost - _terms(divergence) @ self._loss) ** 2).sum()
+        self._scatter = float(np.sqrt(squares / (LEAST + len(lost))))
 
     def _fit(self, levels: Ints, divergence: Floats) -> None:
         recovered = self._tables.steps.at(levels) > 0
@@ -94,30 +97,42 @@ class Correction:
             levels: The configurations, ``(configurations, parameters)``.
             loss: What the tables say of them, ``(configurations,)``.
         """
-        logs, doubt = self._logs(levels, loss), np.ones(len(levels))
+        logs, deviation = self._logs(levels, loss), np.ones(len(levels))
         if self._ridge is not None:
             features = self._features(levels, logs)
             logs = logs + features @ self._ridge.coef_
             known = ((features @ self._ridge.sigma_) * features).sum(axis=1)
-            doubt = np.sqrt(known + 1.0 / self._ridge.alpha_)
-        return np.exp(np.minimum(logs, MOST)), doubt
+            deviation = np.sqrt(known + 1.0 / self._ridge.alpha_)
+        return np.exp(np.minimum(logs, MOST)), deviation
 
     def accuracy(self, levels: Ints, loss: Floats) -> tuple[Floats, Floats]:
         """Return the expected accuracy and its standard deviation, ``(configurations,)`` each."""
-        expected, spread = self.alone(levels, loss)
-        change, left = self._kin.refined(levels, spread)
+        expected, deviation = self.alone(levels, loss)
+        change, left = self._residuals.posterior(levels, deviation)
         return expected + change, left
 
     def alone(self, levels: Ints, loss: Floats) -> tuple[Floats, Floats]:
         """Return what the divergence lets one expect of the accuracy, and the standard deviation.
 
         What is not known of the divergence is carried over by the slope of the loss; what the divergence leaves of the
-        accuracy comes on top.
+        accuracy comes on top. Where more is lost than may be, the deviation is the one with which a normal has the same
+        chance of usefulness as the divergence's logarithm, whose upper side is much the longer.
         """
-        divergence, doubt = self.divergence(levels, loss)
-        slope = _terms(divergence) @ (self._loss * (1.0, 0.5))
-        expected: Floats = self._dense - _terms(divergence) @ self._loss
-        return expected, np.hypot(slope * doubt, self._scatter)
+        divergence, deviation = self.divergence(levels, loss)
+        lost = _terms(divergence) @ self._loss
+        carried = deviation * (_terms(divergence) @ (self._loss * (1.0, 0.5)))
+        far = np.log(divergence / self._tolerated())
+        useless = far > 0
+        carried[useless] = deviation[useless] * (lost[useless] - self._most_lost) / far[useless]
+        return self._dense - lost, np.hypot(carried, self._scatter)
+
+    def _tolerated(self) -> float:
+        """Return the divergence at which as much is lost as may be."""
+        linear, root = self._loss
+        most = max(self._most_lost, FLOOR)
+        if linear == 0:
+            return float((most / root) ** 2) if root > 0 else np.inf
+        return float(((np.sqrt(root**2 + 4 * linear * most) - root) / (2 * linear)) ** 2)
 
     def _features(self, levels: Ints, logs: Floats) -> Floats:
         """Return what the residual may depend on: the tables' own word, who contributes to it, and the recovery."""

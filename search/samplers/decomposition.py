@@ -7,6 +7,8 @@ from scipy.special import ndtr
 from slimfront.search.prediction.tables import Floats
 
 ROOT = float(np.sqrt(2 * np.pi))
+# So many boxes more than twice as many as are needed are kept before they are made anew.
+LOOSE = 64
 
 
 class Decomposition:
@@ -14,16 +16,22 @@ class Decomposition:
 
     A box belongs to a local upper bound, and each bound to the points that define it, one per objective (Lacour,
     Klamroth and Fonseca 2017, "A box decomposition algorithm to compute the hypervolume indicator"). Adding a point
-    replaces the bounds that it lies below; the number of boxes grows in proportion to the front for three objectives.
+    replaces the bounds that it lies below. For three objectives the number of boxes grows in proportion to the front.
 
     Args:
         objectives: How many.
     """
 
     def __init__(self, objectives: int) -> None:
+        self._front = np.zeros((0, objectives))
+        self._begin()
+
+    def _begin(self) -> None:
+        objectives = self._front.shape[1]
         self._bounds = np.ones((1, objectives))
         # (boxes, objective that the point defines, coordinate of the point)
         self._points = np.eye(objectives)[None]
+        self._most = LOOSE
 
     def __len__(self) -> int:
         """Return the number of boxes."""
@@ -31,9 +39,22 @@ class Decomposition:
 
     def add(self, point: Floats) -> None:
         """Take a point ``(objectives,)`` into the front; one that is dominated changes nothing."""
-        over = (point < self._bounds).all(axis=1)
-        if not over.any():
+        if (self._front <= point).all(axis=1).any():
             return
+        self._front = np.vstack([self._front[(self._front < point).any(axis=1)], point])
+        self._insert(point)
+        if len(self) > self._most:
+            self._rebuild()
+
+    def _rebuild(self) -> None:
+        """Drop boxes without volume, which points that share a coordinate with one they beat leave behind."""
+        self._begin()
+        for point in self._front:
+            self._insert(point)
+        self._most = LOOSE + 2 * len(self)
+
+    def _insert(self, point: Floats) -> None:
+        over = (point < self._bounds).all(axis=1)
         bounds, points = [self._bounds[~over]], [self._points[~over]]
         for place in range(len(point)):
             others = np.delete(self._points[over], place, axis=1)[:, :, place]
@@ -44,7 +65,7 @@ class Decomposition:
             points.append(defining)
         self._bounds, self._points = np.concatenate(bounds), np.concatenate(points)
 
-    def expected(self, points: Floats, spread: Floats) -> Floats:
+    def expected_improvement(self, points: Floats, spread: Floats) -> Floats:
         """Return the hypervolume that points are expected to add, ``(points,)``.
 
         Coordinates are independent and normal, so that the expectation is that of each side, multiplied, and added up
@@ -69,7 +90,7 @@ def _below(levels: Floats, mean: Floats, spread: Floats) -> Floats:
     gap = levels - mean
     if not spread.any():
         return np.maximum(gap, 0.0)
-    sure = np.maximum(spread, 1e-9)
-    ratio = gap / sure
-    found: Floats = gap * ndtr(ratio) + sure * np.exp(-0.5 * ratio**2) / ROOT
+    floored = np.maximum(spread, 1e-9)
+    ratio = gap / floored
+    found: Floats = gap * ndtr(ratio) + floored * np.exp(-0.5 * ratio**2) / ROOT
     return found

@@ -6,13 +6,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from slimfront.search.prediction.frontier import frontier
-from slimfront.search.prediction.tables import Ints
+from slimfront.search.prediction.tables import Floats, Ints
 from slimfront.search.samplers.moves import Moves
 from slimfront.search.samplers.random import Random
 from slimfront.search.samplers.sampler import SAMPLERS, Observation, Problem, Sampler
 from slimfront.search.samplers.screen import Archive, Screen
 from slimfront.spaces.domain import Value
 
+# The smallest share of the box that is worth a trial.
+LEAST = 1e-6
 ROUNDS, OFFSPRING, SURVIVORS, PARENTS = 3, 64, 16, 64
 
 
@@ -45,8 +47,8 @@ class Evolution(Sampler):
             return None
         archive = self._known(problem, history)
         levels = self._along(problem)
-        gains = Screen(archive).gains(levels)
-        return _first_fresh(problem, levels[_order(gains)[: int((gains > 0).sum())]])
+        screen = Screen(archive)
+        return _first_fresh(problem, _worthwhile(levels, screen.improvements(levels)))
 
     def expected(
         self, problem: Problem, history: Sequence[Observation], values: Mapping[str, Value]
@@ -82,19 +84,24 @@ class Evolution(Sampler):
         front = archive.parents()
         front = front if len(front) <= PARENTS else front[rng.choice(len(front), PARENTS, replace=False)]
         alive = self._along(problem)
-        gains = screen.gains(alive)
+        improvements = screen.improvements(alive)
         for _ in range(ROUNDS):
-            best = _order(gains)[:SURVIVORS]
+            best = _order(improvements)[:SURVIVORS]
             # The front's members add nothing any more, but what is near them may.
             parents = np.vstack([alive[best], front])
             born = np.unique(moves.offspring(parents, OFFSPRING), axis=0)
             alive = np.vstack([alive[best], born])
-            gains = np.concatenate([gains[best], screen.gains(born)])
-        return alive[_order(gains)[: int((gains > 0).sum())]]
+            improvements = np.concatenate([improvements[best], screen.improvements(born)])
+        return _worthwhile(alive, improvements)
 
 
-def _order(gains: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> Ints:
-    return np.argsort(-gains, kind="stable")
+def _worthwhile(levels: Ints, improvements: Floats) -> Ints:
+    """Return the levels from which something may be expected, the best first."""
+    return levels[_order(improvements)[: int((improvements > LEAST).sum())]]
+
+
+def _order(improvements: Floats) -> Ints:
+    return np.argsort(-improvements, kind="stable")
 
 
 def _first_fresh(problem: Problem, levels: Ints) -> dict[str, Value] | None:

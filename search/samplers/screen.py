@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass, replace
 
 import numpy as np
 from slimfront.search.front import non_dominated
@@ -13,6 +16,18 @@ from slimfront.search.samplers.sampler import Observation, Problem
 
 # The correction is fitted to so many of the last observations, and to as many members of the front at most.
 RECENT = 160
+# So many of the last states are kept.
+RETURN = 64
+
+
+@dataclass(frozen=True)
+class _State:
+    """The front after some observations: their number, the members' places among them, and what they leave free."""
+
+    count: int
+    places: tuple[int, ...]
+    front: Floats
+    decomposition: Decomposition
 
 
 class Archive:
@@ -27,35 +42,50 @@ class Archive:
         self.problem, self._box, self._predictor = problem, problem.box, problem.predictor
         self._told: list[Observation] = []
         self._rows: list[Ints] = []
-        self._places: list[int] = []
-        self._front = np.zeros((0, len(problem.directions)))
-        self.free = Decomposition(len(problem.directions))
+        nothing = _State(0, (), np.zeros((0, len(problem.directions))), Decomposition(len(problem.directions)))
+        # Workers finish out of order: a history may change in its last few places.
+        self._states = deque([nothing], maxlen=RETURN)
         self._correction: Correction | None = None
 
+    @property
+    def decomposition(self) -> Decomposition:
+        """What the front leaves free."""
+        return self._states[-1].decomposition
+
     def update(self, history: Sequence[Observation]) -> bool:
-        """Take what is new in a history; return False, and change nothing, where it does not extend the last one."""
-        if list(history[: len(self._told)]) != self._told:
+        """Take what is new in a history; return False, and change nothing, where too little of it is as it was."""
+        pairs = enumerate(zip(self._told, history, strict=False))
+        same = next((place for place, (old, new) in pairs if old is not new), min(len(self._told), len(history)))
+        if same < self._states[0].count:
             return False
-        fresh = list(history[len(self._told) :])
-        if fresh:
+        if same < len(self._told) or same < len(history):
             self._correction = None
+        while self._states[-1].count > same:
+            self._states.pop()
+        del self._told[same:], self._rows[same:]
+        fresh = list(history[same:])
+        if fresh:
             self._rows += list(self._predictor.tables.levels([seen.values for seen in fresh]))
             scaled = self._box.scaled(np.array([seen.objectives for seen in fresh]))
-            first = len(self._told)
-            feasible = [number for number, seen in enumerate(fresh) if seen.feasible]
-            places = [*self._places, *(first + number for number in feasible)]
-            values = np.vstack([self._front, scaled[feasible]])
-            kept = non_dominated(values)
-            self._places, self._front = [places[row] for row in kept], values[kept]
-            for point in scaled[feasible]:
-                self.free.add(point)
-            self._told += fresh
+            for seen, point in zip(fresh, scaled, strict=True):
+                self._told.append(seen)
+                self._states.append(self._after(point if seen.feasible else None))
         return True
+
+    def _after(self, point: Floats | None) -> _State:
+        last, count = self._states[-1], len(self._told)
+        if point is None:
+            return replace(last, count=count)
+        values, places = np.vstack([last.front, point]), (*last.places, count - 1)
+        kept = non_dominated(values)
+        decomposition = copy(last.decomposition)
+        decomposition.add(point)
+        return _State(count, tuple(places[row] for row in kept), values[kept], decomposition)
 
     def parents(self) -> Ints:
         """Return the levels of the front's members, ``(members, parameters)``."""
         count = len(self._predictor.tables.losses)
-        return np.array([self._rows[place] for place in self._places], dtype=np.int64).reshape(-1, count)
+        return np.array([self._rows[place] for place in self._states[-1].places], dtype=np.int64).reshape(-1, count)
 
     def correction(self) -> Correction:
         """Return the correction that the history teaches."""
@@ -65,16 +95,19 @@ class Archive:
 
     def _learn(self) -> Correction:
         first = max(0, len(self._told) - RECENT)
-        thinned = self._places[:: len(self._places) // RECENT + 1]
+        members = self._states[-1].places
+        thinned = members[:: len(members) // RECENT + 1]
         places = sorted({*thinned, *range(first, len(self._told))})
         told = [self._told[place] for place in places]
         names = list(self.problem.directions)
         accuracy = [seen.objectives[names.index("accuracy")] if "accuracy" in names else np.nan for seen in told]
         divergence = [np.nan if seen.divergence is None else seen.divergence for seen in told]
-        levels = np.array([self._rows[place] for place in places], dtype=np.int64)
+        count = len(self._predictor.tables.losses)
+        levels = np.array([self._rows[place] for place in places], dtype=np.int64).reshape(-1, count)
         seen = Seen(levels, np.array(divergence, dtype=np.float64), np.array(accuracy, dtype=np.float64))
-        dense = dict(zip(self._box.names, self._box.ideal, strict=True)).get("accuracy", 1.0)
-        return Correction(self._predictor.tables, seen, dense)
+        ends = zip(self._box.ideal, self._box.worst, strict=True)
+        dense, least = dict(zip(self._box.names, ends, strict=True)).get("accuracy", (1.0, 0.0))
+        return Correction(self._predictor.tables, seen, dense, least)
 
 
 class Screen:
@@ -87,11 +120,11 @@ class Screen:
     def __init__(self, archive: Archive) -> None:
         self._archive, self._correction = archive, archive.correction()
 
-    def gains(self, levels: Ints) -> Floats:
+    def improvements(self, levels: Ints) -> Floats:
         """Return the share of the box that each is expected to add, for the price of a trial, ``(candidates,)``."""
         problem = self._archive.problem
         assert problem.predictor is not None
-        found = self._archive.free.expected(*self._forecast(levels))
+        found = self._archive.decomposition.expected_improvement(*self._forecast(levels))
         return found / (1.0 + problem.predictor.tables.steps.at(levels) * problem.step_price)
 
     def _forecast(self, levels: Ints) -> tuple[Floats, Floats]:
@@ -106,6 +139,6 @@ class Screen:
         spread = np.zeros((len(levels), len(problem.directions)))
         if "accuracy" in problem.directions:
             place = list(problem.directions).index("accuracy")
-            columns["accuracy"], doubt = self._correction.accuracy(levels, found.loss)
-            spread[:, place] = doubt / problem.box.span[place]
+            columns["accuracy"], deviation = self._correction.accuracy(levels, found.loss)
+            spread[:, place] = deviation / problem.box.span[place] if problem.box.span[place] else 0.0
         return problem.box.relative(np.stack([columns[name] for name in problem.directions], axis=1)), spread

@@ -27,7 +27,7 @@ BASELINES = ("random", "nsga2", "nsga3", "tpe")
 OURS = "evolution"
 SEEDS = 5
 # CPU seconds that each sampler has after the uniform trials, which all of them share.
-BUDGET = 240.0
+BUDGET = 180.0
 UNIFORM = "uniform"
 # Written when a search has ended: what the coordinator spent on a trial.
 SHARE = "coordinator.json"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -78,3 +79,11 @@ def test_a_file_is_read_once_and_again_when_it_changes(tmp_path: Path, monkeypat
         assert load_splits(spec(path, **pairs)) == first
     path.write_text(path.read_text().replace("dull", "plain"))
     assert load_splits(spec(path, **pairs)) != first
+
+
+def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "r.csv"
+    os.mkfifo(pipe)
+    for place in (pipe, tmp_path):
+        with pytest.raises(StudyError):
+            load_splits(spec(place, format="csv"))

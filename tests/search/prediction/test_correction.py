@@ -74,6 +74,29 @@ def test_the_spread_covers_what_is_missed_and_shrinks_with_what_is_known() -> No
     assert spreads[1] < spreads[0]
 
 
+def test_a_hopeless_model_is_as_unlikely_as_its_divergence_says() -> None:
+    """The chance of usefulness is that of the logarithm of the divergence, not that of the loss."""
+    levels = np.array([[3, 3, 3, 3, 3, 3, 0], [0, 0, 1, 0, 0, 0, 0]])
+    loss = PREDICTOR.at(levels).loss
+    found = Correction(TABLES, seen(20), 0.8, 0.79)
+    divergence, deviation = found.divergence(levels, loss)
+    accuracy, spread = found.alone(levels, loss)
+    # The loss is 0.3 times the divergence: 0.01 is lost at a thirtieth of a nat.
+    distance = np.log(divergence[0] / (0.01 / 0.3)) / deviation[0]
+    assert distance > 2 and (0.79 - accuracy[0]) / spread[0] == pytest.approx(distance, rel=0.05)
+    assert accuracy[1] > 0.79 and spread[1] == pytest.approx(0.3 * divergence[1] * deviation[1], abs=0.005)
+
+
+def test_a_study_without_accuracy_is_corrected_in_its_divergence() -> None:
+    told = seen(30)
+    blind = Correction(TABLES, Seen(told.levels, told.divergence, np.full(30, np.nan)), 1.0)
+    levels = draw(20, 1)
+    loss = PREDICTOR.at(levels).loss
+    knowing = Correction(TABLES, told, 0.8)
+    assert blind.divergence(levels, loss)[0] == pytest.approx(knowing.divergence(levels, loss)[0])
+    assert np.isfinite(blind.accuracy(levels, loss)).all()
+
+
 def test_agreement() -> None:
     measured = np.array([0.3, 0.5, 0.7, 0.9, 1.0])
     assert affine((measured - 0.1) / 0.8, measured) == pytest.approx((0.1, 0.8))
