@@ -55,7 +55,8 @@ class Box:
     @property
     def span(self) -> Floats:
         """How far the box reaches, ``(objectives,)``."""
-        return np.abs(np.array(self.worst) - np.array(self.ideal))
+        found: Floats = np.abs(np.array(self.worst) - np.array(self.ideal))
+        return found
 
     def relative(self, values: Floats) -> Floats:
         """Return values ``(points, objectives)`` such that 0 is ideal and 1 is the worst; what is beyond stays so."""
