@@ -13,12 +13,16 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
+from slimfront.search.statistics import Calibration
 from slimfront.spaces.quantizers.quantizer import Quantizer, group_size
+from slimfront.spaces.repair import repaired
 from slimfront.studies.cache import cache_root, digest
 from slimfront.studies.compressed import Capabilities, QuantizedTensor
 
 Progress = Callable[[str, float], None]
-PARTS = ("codes", "scales", "zero_points")
+PARTS, WHOLE = ("codes", "scales", "zero_points"), "weight"
+# Bits of an entry that holds floats.
+FLOAT = 32
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Level:
 
     Attributes:
         name: The parameter's name.
-        bits: Width of a code.
+        bits: Width of a code; 32 for floats.
         columns: Indices of the columns that are kept, or None for all. Rows need no level of their own: a row's codes
             do not depend on the others.
     """
@@ -39,7 +43,7 @@ class Level:
 
 @dataclass
 class Bank:
-    """Codes of the dense model's weights by level.
+    """The dense model's weights by level: codes, and the floats of those that make up for columns that went.
 
     An entry is one safetensors file, named by the SHA-256 of all that determines its content; the SHA-256 of its
     tensors stands in its header. It is written beside its place and renamed when whole, so that any number of
@@ -52,6 +56,8 @@ class Bank:
         quantizer: Makes what is missing.
         capabilities: What the target packs.
         limit: Bytes that the folder may hold; the least recently used entries go first.
+        calibration: What layers read on the train split, where a method needs it.
+        repairs: Whether the columns that stay make up for those that go.
         made: How many entries this process had to make.
     """
 
@@ -61,8 +67,10 @@ class Bank:
     quantizer: Quantizer
     capabilities: Capabilities
     limit: int
+    calibration: Calibration | None = None
+    repairs: bool = False
     made: int = 0
-    _held: dict[Level, QuantizedTensor] = field(default_factory=dict)
+    _held: dict[Level, torch.Tensor | QuantizedTensor] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -76,12 +84,21 @@ class Bank:
             self._make(level)
             progress("quantizing every layer at every level", (number + 1) / len(wanted))
 
-    def codes(self, name: str, bits: int, columns: torch.Tensor | None) -> QuantizedTensor:
-        """Return a weight's codes; see :class:`slimfront.spaces.draft.Codes`."""
-        level = Level(name, bits, None if columns is None else tuple(columns.tolist()))
+    @property
+    def recipe(self) -> str:
+        """Stands for all on which the entries of a weight depend, but the weight and the level."""
+        data = self.calibration.data if self.calibration else ""
+        return digest([self.method, self.repairs, data]) if data else self.method
+
+    def codes(self, name: str, bits: int, columns: torch.Tensor | None) -> torch.Tensor | QuantizedTensor:
+        """Return a weight's codes or floats; see :class:`slimfront.spaces.draft.Codes`."""
+        if bits >= 16 and (columns is None or not self.repairs):
+            weight = self.weights[name].detach()
+            return weight if columns is None else weight[:, columns]
+        level = Level(name, bits if bits < 16 else FLOAT, None if columns is None else tuple(columns.tolist()))
         if level not in self._held:
-            found = self._read(level) or self._make(level)
-            self._held[level] = found
+            found = self._read(level)
+            self._held[level] = self._make(level) if found is None else found
         return self._held[level]
 
     def size(self) -> int:
@@ -97,46 +114,68 @@ class Bank:
             "columns": None if level.columns is None else digest(list(level.columns)),
             "group": group_size(len(columns), level.bits, self.capabilities),
         }
+        if self._calibrates(level):
+            key["recipe"] = self.recipe
         return self.folder / f"{digest(key)}.safetensors"
 
     def _sum(self, name: str) -> str:
         # The folder's name already stands for all values; the parameter's name tells which of them.
         return digest([self.identity, name])
 
-    def _make(self, level: Level) -> QuantizedTensor:
-        weight = self.weights[level.name].detach()
-        if level.columns is not None:
-            weight = weight[:, torch.tensor(level.columns)]
-        group = group_size(weight.shape[1], level.bits, self.capabilities)
-        made = self.quantizer.quantize(weight, level.bits, group)
+    def _make(self, level: Level) -> torch.Tensor | QuantizedTensor:
+        made: torch.Tensor | QuantizedTensor
+        made, moment = self._floats(level)
+        if level.bits < FLOAT:
+            group = group_size(made.shape[1], level.bits, self.capabilities)
+            made = self.quantizer.quantize(made, level.bits, group, moment)
         self.made += 1
-        self._write(self._path(level), made)
+        self._write(self._path(level), made, level.bits)
         return made
 
-    def _write(self, path: Path, tensor: QuantizedTensor) -> None:
-        parts = {name: getattr(tensor, name).contiguous() for name in PARTS}
+    def _floats(self, level: Level) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return the columns that are kept, and the second moments of what they multiply where a method needs them."""
+        weight, moment = self.weights[level.name].detach(), None
+        if self._calibrates(level) and self.calibration:
+            moment = self.calibration.moment(level.name)
+        if level.columns is None:
+            return weight, moment
+        kept = torch.tensor(level.columns)
+        if moment is None:
+            return weight[:, kept], None
+        return repaired(weight, moment, kept) if self.repairs else weight[:, kept], moment[kept][:, kept]
+
+    def _calibrates(self, level: Level) -> bool:
+        return self.quantizer.calibrated or (self.repairs and level.columns is not None)
+
+    def _write(self, path: Path, made: torch.Tensor | QuantizedTensor, bits: int) -> None:
+        if isinstance(made, QuantizedTensor):
+            parts = {name: getattr(made, name).contiguous() for name in PARTS}
+        else:
+            parts = {WHOLE: made.contiguous()}
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, scratch = tempfile.mkstemp(prefix=".", dir=path.parent)
         os.close(handle)
         try:
-            save_file(parts, scratch, metadata={"sha256": _sha256(parts), "bits": str(tensor.bits)})
+            save_file(parts, scratch, metadata={"sha256": _sha256(parts), "bits": str(bits)})
             Path(scratch).replace(path)
         finally:
             Path(scratch).unlink(missing_ok=True)
         self._make_room(path)
 
-    def _read(self, level: Level) -> QuantizedTensor | None:
+    def _read(self, level: Level) -> torch.Tensor | QuantizedTensor | None:
         """Return a sound entry, or None where there is none. The file is mapped: its pages are shared by processes."""
         path = self._path(level)
         try:
             os.utime(path)
             with safe_open(path, framework="pt") as stream:
-                parts = {name: stream.get_tensor(name) for name in PARTS}
+                parts: dict[str, torch.Tensor] = {name: stream.get_tensor(name) for name in sorted(stream.keys())}
                 metadata = stream.metadata() or {}
         except (OSError, SafetensorError):
             return None
         if metadata.get("sha256") != _sha256(parts) or metadata.get("bits") != str(level.bits):
             return None
+        if level.bits == FLOAT:
+            return parts[WHOLE]
         return QuantizedTensor(parts["codes"], parts["scales"], parts["zero_points"], level.bits)
 
     def _entries(self) -> list[tuple[float, int, Path]]:
@@ -161,7 +200,7 @@ class Bank:
 
 def _sha256(parts: Mapping[str, torch.Tensor]) -> str:
     total = hashlib.sha256()
-    for name in PARTS:
+    for name in sorted(parts):
         total.update(f"{name} {tuple(parts[name].shape)} {parts[name].dtype}\n".encode())
         total.update(parts[name].contiguous().numpy().tobytes())
     return total.hexdigest()

@@ -25,8 +25,9 @@ from slimfront.search.forecast import margins, stratified_mean
 from slimfront.search.preparation import anatomy_of, lay_space, levels, objectives_of
 from slimfront.search.racing import LOGITS, Bar, Race
 from slimfront.search.recover import distil
-from slimfront.search.statistics import importance, teacher_logits
+from slimfront.search.statistics import calibration, importance, teacher_logits
 from slimfront.spaces.configuration import Configuration
+from slimfront.spaces.criteria import CRITERIA
 from slimfront.spaces.draft import Draft, Scores
 from slimfront.spaces.quantizers import QUANTIZERS
 from slimfront.spaces.space import Space
@@ -103,8 +104,8 @@ class Evaluator:
         cuts = {structure.name: structure.cut() for structure in space.anatomy.structures}
         cuts = cuts if study.space.sparsity else {}
         blueprint = runtime.prepare(subject.module, subject.example(), cuts, subject.weights)
-        bank = _bank(study, subject, space)
-        bank.fill(levels(space, scores), progress)
+        bank = _bank(study, subject, space, progress)
+        bank.fill(levels(space, scores, bank.repairs), progress)
         return cls(study, subject, runtime, space, blueprint, bank, scores, teacher)
 
     def compress(self, configuration: Configuration, seed: int) -> CompressedModel:
@@ -118,7 +119,7 @@ class Evaluator:
 
     def _recovered(self, draft: Draft, seed: int) -> CompressedModel:
         assert draft.recovery is not None and self.teacher is not None
-        module = draft.cut(self.subject.module)
+        module = draft.cut(self.subject.module, self.bank.codes)
         spec = self.study.space.distillation or DistillationSpec()
         distil(module, self.subject.train, self.teacher, draft.recovery, spec, seed)
         return draft.encode(module, self.bank.quantizer, self.bank.codes)
@@ -297,12 +298,21 @@ def _readable(paths: Sequence[Path], shape: tuple[int, ...]) -> list[npt.NDArray
     return found
 
 
-def _bank(study: Study, subject: Subject, space: Space) -> Bank:
-    method = (study.space.bits or BitsSpec()).quantizer
-    quantizer = QUANTIZERS.get(method, where="space.bits.quantizer")()
+def _bank(study: Study, subject: Subject, space: Space, progress: Progress) -> Bank:
+    spec, sparsity = study.space.bits or BitsSpec(), study.space.sparsity
+    quantizer = QUANTIZERS.get(spec.quantizer, where="space.bits.quantizer")()
+    repairs = sparsity is not None and CRITERIA.get(sparsity.criterion, where="space.sparsity.criterion").repairs
     weights = dict(subject.module.named_parameters())
-    limit = study.search.bank * sum(value.numel() * 4 for value in weights.values())
-    return Bank(weights, subject.weights, method, quantizer, space.capabilities, int(limit))
+    return Bank(
+        weights=weights,
+        identity=subject.weights,
+        method=spec.quantizer,
+        quantizer=quantizer,
+        capabilities=space.capabilities,
+        limit=int(study.search.bank * sum(value.numel() * 4 for value in weights.values())),
+        calibration=calibration(subject, spec.rows, progress) if repairs or quantizer.calibrated else None,
+        repairs=repairs,
+    )
 
 
 def _keep_predictions(context: Context, folder: Path) -> None:

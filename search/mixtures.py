@@ -16,6 +16,7 @@ from slimfront.spaces.domain import Value
 from slimfront.spaces.draft import Draft, Scores
 from slimfront.spaces.space import Space
 from slimfront.studies.cache import cached
+from slimfront.studies.compressed import as_floats
 from slimfront.studies.dense import tensors
 from slimfront.studies.subject import Subject
 from torch import nn
@@ -75,9 +76,9 @@ def _draw(space: Space) -> Iterator[Configuration]:
 
 def realized(draft: Draft, dense: nn.Module, bank: Bank) -> nn.Module:
     """Return a module that computes what a draft's compressed model does, in fp32."""
-    compressed, module = draft.stitch(dense, bank.codes), draft.cut(dense)
+    compressed, module = draft.stitch(dense, bank.codes), draft.cut(dense, bank.codes)
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             value = compressed.tensors[name]
-            parameter.copy_(value if isinstance(value, torch.Tensor) else value.dequantize())
+            parameter.copy_(as_floats(value))
     return module

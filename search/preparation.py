@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from slimfront.objectives.objective import OBJECTIVES, Objective
 from slimfront.objectives.runtimes import RUNTIMES, Runtime
-from slimfront.search.bank import Level
+from slimfront.search.bank import FLOAT, Level
 from slimfront.spaces.draft import Scores
 from slimfront.spaces.space import Space
 from slimfront.spaces.structure import Anatomy, walk
@@ -53,11 +53,14 @@ def lay_space(study: Study, anatomy: Anatomy) -> tuple[Runtime, Space]:
     return runtime, Space(study.space, anatomy, runtime.supports())
 
 
-def levels(space: Space, scores: Scores) -> Iterator[Level]:
-    """Yield every weight at every level that a trial may ask the bank for."""
+def levels(space: Space, scores: Scores, repairs: bool) -> Iterator[Level]:
+    """Yield every weight at every level that a trial may ask the bank for; floats where columns are repaired."""
     for configuration in space.grid("sparsity", "bits"):
         draft = space.draft(scores, configuration)
         slices = draft.slices()
+        for name, part in slices.items():
+            if repairs and part.columns is not None:
+                yield Level(name, FLOAT, tuple(part.columns.tolist()))
         for name, bits in draft.bits.items():
             if bits < 16:
                 columns = slices[name].columns if name in slices else None

@@ -14,6 +14,7 @@ from slimfront.spaces.draft import Draft, Scores
 from slimfront.spaces.space import Space
 from slimfront.spaces.surgery import Slice
 from slimfront.studies.cache import cached, digest
+from slimfront.studies.compressed import as_floats
 from slimfront.studies.dense import tensors
 from slimfront.studies.subject import Subject
 from torch import nn
@@ -78,7 +79,7 @@ def identity(subject: Subject, space: Space, scores: Scores, bank: Bank) -> dict
         "data": subject.train.fingerprint(),
         "domains": {name: list(domain.values) for name, domain in space.domains.items()},
         "scores": {name: digest(values.tolist()) for name, values in scores.items()},
-        "method": bank.method,
+        "method": bank.recipe,
         "torch": torch.__version__,
     }
 
@@ -184,9 +185,9 @@ def _delta(draft: Draft, bank: Bank, name: str, cut: Slice) -> torch.Tensor | No
     weight = bank.weights[name].detach()
     bits = draft.bits.get(name, 32)
     if cut.columns is not None:
-        gone = torch.ones(weight.shape[1], dtype=torch.bool)
-        gone[cut.columns] = False
-        return torch.where(gone, -weight, torch.zeros(()))
+        change = -weight
+        change[:, cut.columns] += as_floats(bank.codes(name, 32, cut.columns))
+        return change
     if bits == 16:
         return weight.half().float() - weight
-    return bank.codes(name, bits, None).dequantize() - weight if bits < 16 else None
+    return as_floats(bank.codes(name, bits, None)) - weight if bits < 16 else None

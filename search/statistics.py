@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from slimfront.spaces.criteria import CRITERIA
 from slimfront.spaces.criteria.criterion import LabelledBatch
 from slimfront.spaces.draft import Scores
+from slimfront.spaces.moments import second_moments
 from slimfront.spaces.structure import Anatomy
-from slimfront.studies.cache import cached
+from slimfront.studies.cache import cached, digest
 from slimfront.studies.dense import tensors
 from slimfront.studies.encoding import Encoded
 from slimfront.studies.schema import SparsitySpec
@@ -45,7 +48,7 @@ def importance(subject: Subject, anatomy: Anatomy, spec: SparsitySpec | None, pr
     }
 
     def build(folder: Path) -> None:
-        batches = _labelled(subject.train, rows, progress)
+        batches = _labelled(subject.train, rows, "scoring heads and neurons", progress)
         with torch_threads(fitting(subject.module)):
             save_file(criterion.scores(subject.module, anatomy.structures, batches), folder / FILE)
 
@@ -53,12 +56,47 @@ def importance(subject: Subject, anatomy: Anatomy, spec: SparsitySpec | None, pr
     return scores
 
 
-def _labelled(train: Encoded, rows: int, progress: Progress) -> Iterator[LabelledBatch]:
+@dataclass(frozen=True)
+class Calibration:
+    """What the linear layers read on sentences of the train split.
+
+    Attributes:
+        file: Second moments by weight, ``(columns, columns)``.
+        data: SHA-256 of the sentences.
+    """
+
+    file: Path
+    data: str
+
+    def moment(self, weight: str) -> torch.Tensor | None:
+        """Return the second moments of what a weight multiplies, or None where it is no linear layer's."""
+        with safe_open(self.file, framework="pt") as stream:
+            found: torch.Tensor | None = stream.get_tensor(weight) if weight in stream.keys() else None  # noqa: SIM118
+        return found
+
+
+def calibration(subject: Subject, rows: int, progress: Progress) -> Calibration:
+    """Return what every linear layer reads, from the cache where it is there."""
+    rows = min(rows, len(subject.train))
+    data = digest([subject.train.fingerprint(), rows])
+    key = {"weights": subject.weights, "data": data, "torch": torch.__version__}
+    layers = [name for name, part in subject.module.named_modules() if isinstance(part, nn.Linear)]
+
+    def build(folder: Path) -> None:
+        batches = _labelled(subject.train, rows, "watching what every layer reads", progress)
+        with torch_threads(fitting(subject.module)):
+            found = second_moments(subject.module, layers, batches)
+        save_file({f"{name}.weight": moment for name, moment in found.items()}, folder / FILE)
+
+    return Calibration(cached("moments", key, build) / FILE, data)
+
+
+def _labelled(train: Encoded, rows: int, text: str, progress: Progress) -> Iterator[LabelledBatch]:
     order = np.random.default_rng(0).permutation(len(train))[:rows].tolist()
     for start in range(0, rows, ROWS):
-        progress("scoring heads and neurons", start / rows)
+        progress(text, start / rows)
         yield tensors(train, order[start : start + ROWS])
-    progress("scoring heads and neurons", 1.0)
+    progress(text, 1.0)
 
 
 def teacher_logits(subject: Subject, progress: Progress) -> torch.Tensor:

@@ -18,10 +18,13 @@ Scores = Mapping[str, torch.Tensor]
 
 
 class Codes(Protocol):
-    """Gives codes of the dense model's weights, wherever they come from."""
+    """Gives the dense model's weights at a level, wherever they come from."""
 
-    def __call__(self, name: str, bits: int, columns: torch.Tensor | None) -> QuantizedTensor:
-        """Return the codes of all rows of a weight, of which only ``columns`` are kept (all where None)."""
+    def __call__(self, name: str, bits: int, columns: torch.Tensor | None) -> torch.Tensor | QuantizedTensor:
+        """Return all rows of a weight, of which only ``columns`` are kept (all where None).
+
+        Below 16 bits they are codes, else floats. Columns that are kept may make up for those that are not.
+        """
 
 
 @dataclass(frozen=True)
@@ -95,16 +98,23 @@ class Draft:
 
     def _stitched(self, name: str, value: torch.Tensor, cut: Slice, codes: Codes) -> torch.Tensor | QuantizedTensor:
         bits = self.bits.get(name, 32)
-        if bits >= 16:
-            return cut.of(value).to(torch.float16 if bits == 16 else value.dtype)
-        return codes(name, bits, cut.columns).rows(cut.rows)
+        found = value if bits >= 16 and cut.columns is None else codes(name, bits, cut.columns)
+        if isinstance(found, QuantizedTensor):
+            return found.rows(cut.rows)
+        return Slice(rows=cut.rows).of(found).to(torch.float16 if bits == 16 else value.dtype)
 
-    def cut(self, dense: nn.Module) -> nn.Module:
-        """Return a copy of the dense model without the units that are removed."""
-        module = copy.deepcopy(dense)
+    def cut(self, dense: nn.Module, codes: Codes) -> nn.Module:
+        """Return a copy of the dense model, in floats, without the units that are removed."""
+        module, slices = copy.deepcopy(dense), self.slices()
         for s in self.anatomy.structures:
             if s.name in self.keep:
                 remove_units(module, s.producers, s.consumer, s.units, s.size, self.keep[s.name], s.recipe)
+        with torch.no_grad():
+            for name, part in slices.items():
+                if part.columns is not None:
+                    found = codes(name, 32, part.columns)
+                    assert isinstance(found, torch.Tensor)
+                    module.get_parameter(name).copy_(Slice(rows=part.rows).of(found))
         return module
 
     def encode(self, recovered: nn.Module, quantizer: Quantizer, codes: Codes) -> CompressedModel:

@@ -58,6 +58,11 @@ class QuantizedTensor:
         return (centred * self.scales.to(torch.float32)).reshape(self.shape)
 
 
+def as_floats(tensor: torch.Tensor | QuantizedTensor) -> torch.Tensor:
+    """Return what a tensor or its codes stand for."""
+    return tensor if isinstance(tensor, torch.Tensor) else tensor.dequantize()
+
+
 @dataclass(frozen=True)
 class Form:
     """What a parameter's bytes depend on.

@@ -142,11 +142,16 @@ class SparsitySpec(Strict):
 
 
 class BitsSpec(Strict):
-    """Bit-width of each weight group; ``levels`` absent means all that the target packs."""
+    """Bit-width of each weight group; ``levels`` absent means all that the target packs.
+
+    Attributes:
+        rows: Sentences of the train split that calibrate quantizers, and weights that make up for removed ones.
+    """
 
     granularity: Granularity = "layer"
     levels: tuple[int, ...] | None = Field(default=None, min_length=1, strict=False)
     quantizer: str = "affine"
+    rows: int = Field(default=256, ge=1)
 
 
 class DistillationSpec(Strict):

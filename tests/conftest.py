@@ -82,7 +82,7 @@ def make_encoder(kind: str, blocks: int = 2, hidden: int = 96, heads: int = 3, n
 
 
 def codes_of(module: Any, capabilities: Any) -> Callable[..., Any]:
-    """Return a source of codes that quantizes whatever it is asked for."""
+    """Return a source of weights that quantizes whatever it is asked for."""
     from slimfront.spaces.quantizers import QUANTIZERS
     from slimfront.spaces.quantizers.quantizer import group_size
 
@@ -90,6 +90,8 @@ def codes_of(module: Any, capabilities: Any) -> Callable[..., Any]:
 
     def codes(name: str, bits: int, columns: torch.Tensor | None) -> Any:
         weight = weights[name].detach() if columns is None else weights[name].detach()[:, columns]
+        if bits >= 16:
+            return weight
         return quantizer.quantize(weight, bits, group_size(weight.shape[1], bits, capabilities))
 
     return codes

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 import torch
+from slimfront.spaces.moments import LabelledBatch
 from slimfront.spaces.structure import Structure
 from slimfront.studies.registry import Registry
 from torch import nn
 
-LabelledBatch = tuple[Mapping[str, torch.Tensor], torch.Tensor]
+__all__ = ["CRITERIA", "Criterion", "LabelledBatch"]
 
 
 class Criterion(ABC):
-    """Scores the units of every structure; the units with the lowest scores are removed first."""
+    """Scores the units of every structure; the units with the lowest scores are removed first.
+
+    Attributes:
+        repairs: Whether the scores suppose that the weights that stay make up for those that go.
+    """
+
+    repairs: ClassVar[bool] = False
 
     @abstractmethod
     def scores(

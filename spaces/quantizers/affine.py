@@ -19,16 +19,39 @@ class Affine(Quantizer):
     that codes are optimal for the scale that is stored.
     """
 
-    def quantize(self, weight: torch.Tensor, bits: int, group: int) -> QuantizedTensor:
+    def quantize(
+        self,
+        weight: torch.Tensor,
+        bits: int,
+        group: int,
+        moment: torch.Tensor | None = None,  # noqa: ARG002
+    ) -> QuantizedTensor:
         """See :meth:`Quantizer.quantize`."""
         rows, columns = weight.shape
         grouped = weight.to(torch.float32).reshape(rows, columns // group, group)
-        low = grouped.amin(-1, keepdim=True).clamp_max(0)
-        high = grouped.amax(-1, keepdim=True).clamp_min(0)
-        top = 2**bits - 1
-        scales = ((high - low) / top).clamp_max(LARGEST).to(torch.float16)
-        scales = torch.where(scales == 0, torch.ones_like(scales), scales)
-        wide = scales.to(torch.float32)
-        zero_points = torch.round(-low / wide).clamp(0, top)
-        codes = torch.round(grouped / wide + zero_points).clamp(0, top)
-        return QuantizedTensor(codes.to(torch.uint8), scales, zero_points.to(torch.uint8), bits)
+        low, high = self.range(grouped, bits)
+        scales, zero_points = grid(low, high, bits)
+        return QuantizedTensor(nearest(grouped, scales, zero_points, bits), scales, zero_points, bits)
+
+    def range(self, grouped: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor]:  # noqa: ARG002
+        """Return the ends of each group's range, ``(rows, groups, 1)`` each.
+
+        Args:
+            grouped: The weights, ``(rows, groups, group)``.
+            bits: Width of a code.
+        """
+        return grouped.amin(-1, keepdim=True), grouped.amax(-1, keepdim=True)
+
+
+def grid(low: torch.Tensor, high: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return scales (float16) and zero points (uint8) of ranges, which are widened to hold zero."""
+    low, high = low.clamp_max(0), high.clamp_min(0)
+    top = 2**bits - 1
+    scales = ((high - low) / top).clamp_max(LARGEST).to(torch.float16)
+    scales = torch.where(scales == 0, torch.ones_like(scales), scales)
+    return scales, torch.round(-low / scales.to(torch.float32)).clamp(0, top).to(torch.uint8)
+
+
+def nearest(weight: torch.Tensor, scales: torch.Tensor, zero_points: torch.Tensor, bits: int) -> torch.Tensor:
+    """Return the codes (uint8) whose values are nearest to the weights; shapes broadcast."""
+    return torch.round(weight / scales.float() + zero_points.float()).clamp(0, 2**bits - 1).to(torch.uint8)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 import torch
 from slimfront.studies.compressed import Capabilities, QuantizedTensor
@@ -13,16 +14,25 @@ PREFERRED = {6: 128, 4: 64, 3: 32, 2: 32}
 
 
 class Quantizer(ABC):
-    """Turns a matrix into codes, scales and zero points."""
+    """Turns a matrix into codes, scales and zero points.
+
+    Attributes:
+        calibrated: Whether it uses second moments of what the layer reads.
+    """
+
+    calibrated: ClassVar[bool] = False
 
     @abstractmethod
-    def quantize(self, weight: torch.Tensor, bits: int, group: int) -> QuantizedTensor:
-        """Quantize a matrix.
+    def quantize(
+        self, weight: torch.Tensor, bits: int, group: int, moment: torch.Tensor | None = None
+    ) -> QuantizedTensor:
+        """Quantize a matrix; the codes of a row do not depend on the other rows.
 
         Args:
             weight: ``(rows, columns)`` float32, ``columns`` a multiple of ``group``.
             bits: Width of a code, 2 to 8.
             group: Columns that share a scale and a zero point.
+            moment: Second moments of what the layer reads, ``(columns, columns)``, or None where they are not known.
         """
 
 

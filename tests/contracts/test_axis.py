@@ -10,7 +10,7 @@ from slimfront.spaces.structure import walk
 from slimfront.studies.compressed import Capabilities
 from slimfront.studies.schema import BitsSpec, DistillationSpec, SpaceSpec, SparsitySpec
 
-from tests.conftest import example_inputs, make_encoder
+from tests.conftest import codes_of, example_inputs, make_encoder
 
 CAPABILITIES = Capabilities((2, 3, 4, 6, 8, 16, 32), (128, 64, 32), ("f32", "bf16"))
 FULL = SpaceSpec(
@@ -42,7 +42,9 @@ def test_axis_contract(name: str, granularity: str) -> None:
     assert untouched.kept == {} and untouched.recovery is None and untouched.precision == "f32"
     assert set(untouched.bits.values()) <= {32}
     with torch.no_grad():
-        assert torch.equal(untouched.cut(module)(**inputs).logits, module(**inputs).logits)
+        assert torch.equal(
+            untouched.cut(module, codes_of(module, CAPABILITIES))(**inputs).logits, module(**inputs).logits
+        )
 
     for values in axis.uniform():
         assert all(value in domains[parameter].values for parameter, value in values.items())

@@ -39,7 +39,7 @@ def test_artifact_computes_what_the_compressed_module_computes(name: str, kind: 
         draft = space.draft(scores, space.canonical(values))
         compressed = draft.stitch(module, codes_of(module, capabilities))
         artifact = blueprint.lower(compressed, tmp_path / str(number))
-        cut = draft.cut(module)
+        cut = draft.cut(module, codes_of(module, capabilities))
         for key, tensor in compressed.tensors.items():
             value = tensor.float() if isinstance(tensor, torch.Tensor) else tensor.dequantize()
             cut.get_parameter(key).data = value

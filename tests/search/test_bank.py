@@ -8,6 +8,7 @@ import pytest
 import torch
 from slimfront.search.bank import Bank, Level
 from slimfront.spaces.quantizers import QUANTIZERS
+from slimfront.spaces.repair import repaired
 from slimfront.studies.compressed import Capabilities
 
 WEIGHTS = {name: torch.randn(48, 128, generator=torch.Generator().manual_seed(seed)) for seed, name in enumerate("abc")}
@@ -109,3 +110,50 @@ def test_two_processes_fill_it_at_once(tmp_path: Path) -> None:
     for level in LEVELS:
         bank.codes(level.name, level.bits, None)
     assert bank.made == 0 and len(files(bank)) == len(LEVELS) and not list(bank.folder.glob(".*"))
+
+
+class Read:
+    """Second moments that a test knows."""
+
+    data = "d" * 64
+
+    def __init__(self, seed: int = 0) -> None:
+        read = torch.randn(500, 128, generator=torch.Generator().manual_seed(seed)).cumsum(1)
+        self.matrix = read.T @ read / len(read)
+
+    def moment(self, _weight: str) -> torch.Tensor:
+        return self.matrix
+
+
+def calibrated(method: str, repairs: bool) -> Bank:
+    quantizer = QUANTIZERS.get(method, where="x")()
+    capabilities = Capabilities((2, 4, 8, 32), (64, 32), ("f32",))
+    return Bank(WEIGHTS, "1" * 64, method, quantizer, capabilities, 10**9, Read(), repairs)
+
+
+def test_columns_that_stay_make_up_for_those_that_go_in_floats_and_in_codes() -> None:
+    kept, moment = torch.arange(0, 128, 2), Read().matrix
+    bank, plain = calibrated("affine", True), make()
+    floats = bank.codes("a", 32, kept)
+    assert torch.equal(floats, repaired(WEIGHTS["a"], moment, kept))
+    assert torch.equal(plain.codes("a", 16, kept), WEIGHTS["a"][:, kept])
+    errors = []
+    for found in (bank.codes("a", 8, kept), plain.codes("a", 8, kept)):
+        change = -WEIGHTS["a"]
+        change[:, kept] += found.dequantize()
+        errors.append(float((change @ moment * change).sum()))
+    assert errors[0] < 0.2 * errors[1]
+    # Another process reads the same, and nothing is taken for what another method made.
+    again = calibrated("affine", True)
+    assert torch.equal(again.codes("a", 32, kept), floats) and again.made == 0
+    assert torch.equal(bank.codes("a", 8, None).dequantize(), plain.codes("a", 8, None).dequantize())
+
+
+def test_calibrated_codes_are_those_of_the_columns_that_stay() -> None:
+    kept, moment = torch.arange(64), Read().matrix
+    for repairs in (False, True):
+        bank = calibrated("gptq", repairs)
+        weight = repaired(WEIGHTS["b"], moment, kept) if repairs else WEIGHTS["b"][:, kept]
+        made = QUANTIZERS.get("gptq", where="x")().quantize(weight, 4, 64, moment[:64, :64])
+        assert torch.equal(bank.codes("b", 4, kept).codes, made.codes)
+    assert len(files(bank)) == 2

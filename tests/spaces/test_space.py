@@ -70,7 +70,8 @@ def test_stitched_model_is_smaller_and_the_dense_one_untouched() -> None:
     before = {name: value.clone() for name, value in MODULE.named_parameters()}
     scores = {s.name: torch.arange(s.units).float() for s in ANATOMY.structures}
     draft = SPACE.draft(scores, SPACE.uniform()[-1])
-    cut = draft.cut(MODULE)
+    codes = codes_of(MODULE, CAPABILITIES)
+    cut = draft.cut(MODULE, codes)
     count = [sum(p.numel() for p in module.parameters()) for module in (cut, MODULE)]
     assert count[0] < count[1]
     with torch.no_grad():
@@ -78,7 +79,7 @@ def test_stitched_model_is_smaller_and_the_dense_one_untouched() -> None:
     assert all(torch.equal(value, before[name]) for name, value in MODULE.named_parameters())
     for structure in ANATOMY.structures:
         assert abs(draft.kept[structure.name] - 0.33 * structure.units) <= 1
-    stitched = draft.stitch(MODULE, codes_of(MODULE, CAPABILITIES))
+    stitched = draft.stitch(MODULE, codes)
     assert {name: tensor.shape for name, tensor in stitched.tensors.items()} == {
         name: tuple(value.shape) for name, value in cut.named_parameters()
     }
