@@ -83,7 +83,7 @@ class Chooser:
         self.sampling = True
         seed = self.seed(len(self._ledger))
         problem, history = self._posed(), self._observe()
-        if self._ledger.kinds("predicted") < self._study.search.predicted:
+        if not self._sampler.plans and self._ledger.kinds("predicted") < self._study.search.predicted:
             values = self._scout.along_the_front(problem, history)
             if values is not None:
                 return Choice(self._space.canonical(values), "predicted")

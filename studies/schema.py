@@ -190,7 +190,8 @@ class SearchSpec(Strict):
             like a normal around a combination of earlier trials'; 0 stops none.
         patience: Stop when so many trials in a row have hardly enlarged the front's hypervolume.
         budget: Longest CPU time of all trials together, such as ``2h``.
-        predicted: How many configurations along the predicted front follow the uniform settings.
+        predicted: How many configurations along the predicted front follow the uniform settings, where the sampler does
+            not begin there by itself.
         bank: Largest size of the layer bank, in multiples of the model's fp32 weights.
     """
 

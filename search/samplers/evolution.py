@@ -28,6 +28,8 @@ class Evolution(Sampler):
     nothing can be predicted, the suggestion is random.
     """
 
+    plans = True
+
     def __init__(self) -> None:
         self._archive: Archive | None = None
         self._frontier: Ints | None = None

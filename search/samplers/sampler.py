@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from slimfront.search.box import Box
 from slimfront.search.prediction import Predictor
@@ -59,7 +60,12 @@ class Sampler(ABC):
     """Suggests a configuration from the history alone: a resumed search suggests what an undisturbed one would.
 
     What an instance remembers between two suggestions may save time, but must not change the second.
+
+    Attributes:
+        plans: Whether it begins along the predicted front by itself.
     """
+
+    plans: ClassVar[bool] = False
 
     @abstractmethod
     def suggest(self, problem: Problem, history: Sequence[Observation], seed: int) -> dict[str, Value]:

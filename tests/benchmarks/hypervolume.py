@@ -105,7 +105,7 @@ def _search(place: Workplace, run: Path, spent: float, seed: int, sampler: str) 
         budget=f"{spent + BUDGET:.0f}s",
         seed=seed,
         sampler=sampler,
-        predicted=8 if sampler == OURS else 0,
+        predicted=0,
     )
     return float(ticks[-1] - ticks[0]) / max(1, len(trials) - len(place.space.uniform()))
 
