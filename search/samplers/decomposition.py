@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import ndtr
 from slimfront.search.prediction.tables import Floats
 
+Bools = npt.NDArray[np.bool_]
 ROOT = float(np.sqrt(2 * np.pi))
 # So many boxes more than twice as many as are needed are kept before they are made anew.
 LOOSE = 64
@@ -37,14 +39,20 @@ class Decomposition:
         """Return the number of boxes."""
         return len(self._bounds)
 
-    def add(self, point: Floats) -> None:
-        """Take a point ``(objectives,)`` into the front; one that is dominated changes nothing."""
+    def add(self, point: Floats) -> Bools | None:
+        """Take a point ``(objectives,)`` into the front as its last member.
+
+        Returns:
+            Which members stay beside it, ``(members,)``; None where one of them dominates it or equals it.
+        """
         if (self._front <= point).all(axis=1).any():
-            return
-        self._front = np.vstack([self._front[(self._front < point).any(axis=1)], point])
+            return None
+        stay: Bools = np.any(self._front < point, axis=1)
+        self._front = np.vstack([self._front[stay], point])
         self._insert(point)
         if len(self) > self._most:
             self._rebuild()
+        return stay
 
     def _rebuild(self) -> None:
         """Drop boxes without volume, which points that share a coordinate with one they beat leave behind."""

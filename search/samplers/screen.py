@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, replace
+from itertools import compress
 
 import numpy as np
-from slimfront.search.front import non_dominated
 from slimfront.search.prediction.correction import Correction, Seen
 from slimfront.search.prediction.tables import Floats, Ints
 from slimfront.search.samplers.decomposition import Decomposition
@@ -26,7 +26,6 @@ class _State:
 
     count: int
     places: tuple[int, ...]
-    front: Floats
     decomposition: Decomposition
 
 
@@ -42,7 +41,7 @@ class Archive:
         self.problem, self._box, self._predictor = problem, problem.box, problem.predictor
         self._told: list[Observation] = []
         self._rows: list[Ints] = []
-        nothing = _State(0, (), np.zeros((0, len(problem.directions))), Decomposition(len(problem.directions)))
+        nothing = _State(0, (), Decomposition(len(problem.directions)))
         # Workers finish out of order: a history may change in its last few places.
         self._states = deque([nothing], maxlen=RETURN)
         self._correction: Correction | None = None
@@ -74,13 +73,11 @@ class Archive:
 
     def _after(self, point: Floats | None) -> _State:
         last, count = self._states[-1], len(self._told)
-        if point is None:
-            return replace(last, count=count)
-        values, places = np.vstack([last.front, point]), (*last.places, count - 1)
-        kept = non_dominated(values)
         decomposition = copy(last.decomposition)
-        decomposition.add(point)
-        return _State(count, tuple(places[row] for row in kept), values[kept], decomposition)
+        stay = None if point is None else decomposition.add(point)
+        if stay is None:
+            return replace(last, count=count)
+        return _State(count, (*compress(last.places, stay), count - 1), decomposition)
 
     def parents(self) -> Ints:
         """Return the levels of the front's members, ``(members, parameters)``."""

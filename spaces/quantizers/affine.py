@@ -29,8 +29,8 @@ class Affine(Quantizer):
         """See :meth:`Quantizer.quantize`."""
         rows, columns = weight.shape
         grouped = weight.to(torch.float32).reshape(rows, columns // group, group)
-        low, high = self.range(grouped, bits)
-        scales, zero_points = grid(low, high, bits)
+        scales, zero_points = grid(*self.range(grouped, bits), bits)
+        zero_points = self.shifted(grouped, scales, zero_points, bits)
         return QuantizedTensor(nearest(grouped, scales, zero_points, bits), scales, zero_points, bits)
 
     def range(self, grouped: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor]:  # noqa: ARG002
@@ -41,6 +41,23 @@ class Affine(Quantizer):
             bits: Width of a code.
         """
         return grouped.amin(-1, keepdim=True), grouped.amax(-1, keepdim=True)
+
+    def shifted(
+        self,
+        grouped: torch.Tensor,  # noqa: ARG002
+        scales: torch.Tensor,  # noqa: ARG002
+        zero_points: torch.Tensor,
+        bits: int,  # noqa: ARG002
+    ) -> torch.Tensor:
+        """Return the zero points (uint8) to be used instead of those of the range, ``(rows, groups, 1)``.
+
+        Args:
+            grouped: The weights, ``(rows, groups, group)``.
+            scales: Scale of each group (float16), ``(rows, groups, 1)``.
+            zero_points: Zero points of the range (uint8), ``(rows, groups, 1)``.
+            bits: Width of a code.
+        """
+        return zero_points
 
 
 def grid(low: torch.Tensor, high: torch.Tensor, bits: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import torch
-from slimfront.spaces.quantizers.affine import Affine, grid, nearest
+from slimfront.spaces.quantizers.affine import Affine, nearest
 from slimfront.spaces.quantizers.quantizer import QUANTIZERS
-from slimfront.studies.compressed import QuantizedTensor
 
 # An error that falls by less has stopped falling.
 SAME = 1 - 1e-7
@@ -23,22 +22,14 @@ class HQQ(Affine):
     points: they are rounded at the end, and a group keeps its first one where that is no worse.
     """
 
-    def quantize(
-        self,
-        weight: torch.Tensor,
-        bits: int,
-        group: int,
-        moment: torch.Tensor | None = None,  # noqa: ARG002
-    ) -> QuantizedTensor:
-        """See :meth:`Quantizer.quantize`."""
-        rows, columns = weight.shape
-        grouped = weight.to(torch.float32).reshape(rows, columns // group, group)
-        scales, first = grid(*self.range(grouped, bits), bits)
-        moved = torch.round(zero_point(grouped, scales.float(), first.float(), bits)).clamp(0, 2**bits - 1)
-        candidates = [first, moved.to(torch.uint8)]
-        lost = [_lost(grouped, scales, points, bits) for points in candidates]
-        chosen = torch.where(lost[1] < lost[0], candidates[1], candidates[0])
-        return QuantizedTensor(nearest(grouped, scales, chosen, bits), scales, chosen, bits)
+    def shifted(
+        self, grouped: torch.Tensor, scales: torch.Tensor, zero_points: torch.Tensor, bits: int
+    ) -> torch.Tensor:
+        """See :meth:`Affine.shifted`."""
+        moved = zero_point(grouped, scales.float(), zero_points.float(), bits).round().clamp(0, 2**bits - 1)
+        candidates = (zero_points, moved.to(torch.uint8))
+        before, after = (_lost(grouped, scales, points, bits) for points in candidates)
+        return torch.where(after < before, candidates[1], zero_points)
 
 
 def zero_point(grouped: torch.Tensor, scales: torch.Tensor, zero: torch.Tensor, bits: int) -> torch.Tensor:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from slimfront.studies.cache import cached
+from slimfront.studies.errors import MissingError
 
 
 def test_built_once_and_again_when_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,3 +32,20 @@ def test_a_failed_build_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(RuntimeError):
         cached("kind", 1, build)
     assert list((tmp_path / "kind").iterdir()) == []
+
+
+def test_a_cache_that_cannot_be_written_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("SLIMFRONT_CACHE", str(tmp_path / "file"))
+    with pytest.raises(MissingError, match="SLIMFRONT_CACHE"):
+        cached("kind", 1, lambda _folder: None)
+
+
+def test_what_another_process_finished_first_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SLIMFRONT_CACHE", str(tmp_path))
+
+    def late(folder: Path) -> None:
+        cached("kind", 1, lambda first: (first / "value").write_text("first"))
+        (folder / "value").write_text("second")
+
+    assert (cached("kind", 1, late) / "value").read_text() == "first"

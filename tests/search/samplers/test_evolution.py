@@ -1,16 +1,16 @@
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from slimfront.search.box import Box
+from slimfront.search.prediction.correction import Correction, Seen
+from slimfront.search.prediction.tables import Tables
 from slimfront.search.samplers import SAMPLERS, Observation, Problem
 from slimfront.search.samplers.evolution import Evolution
 from slimfront.search.samplers.moves import Moves
-from slimfront.search.samplers.screen import Archive, Screen
+from slimfront.search.samplers.screen import RECENT, Archive, Screen
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.domain import Domain, Value
 
@@ -151,20 +151,22 @@ def test_blocks_are_crossed_over_whole() -> None:
     assert (pairs[:, :, 0] == pairs[:, :, 1]).all() and 0 < born.mean() < 1
 
 
-def test_asking_is_quick_in_a_long_history() -> None:
-    """Not timed against a bound: ten times the history may not cost ten times as much."""
-    rng = np.random.default_rng(0)
-    rows = rng.integers(5, size=(2005, 6)).tolist()
+def test_a_long_history_is_learnt_from_its_recent_part_and_its_front(monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = []
+
+    def learn(tables: Tables, seen: Seen, dense: float, least: float) -> Correction:
+        counts.append(len(seen.levels))
+        return Correction(tables, seen, dense, least)
+
+    monkeypatch.setattr("slimfront.search.samplers.screen.Correction", learn)
+    rows = np.random.default_rng(0).integers(5, size=(2000, 6)).tolist()
+    bits = (16, 8, 6, 4, 2)
     seen = [
-        observe(dict(zip(NAMES, ((16, 8, 6, 4, 2)[k] for k in row), strict=True)) | {"precision/inference": "a"})
+        observe(dict(zip(NAMES, (bits[level] for level in row), strict=True)) | {"precision/inference": "a"})
         for row in rows
     ]
-    posed, spent = problem(), []
-    for count in (200, 2000):
-        sampler = Evolution()
-        sampler.suggest(posed, seen[:count], 0)
-        start = time.process_time()
-        for number in range(1, 6):
-            sampler.suggest(posed, seen[: count + number], number)
-        spent.append(time.process_time() - start)
-    assert spent[1] < 5 * spent[0]
+    for count in (100, 2000):
+        archive = Archive(problem())
+        archive.update(seen[:count])
+        archive.correction()
+    assert counts[0] == 100 and RECENT <= counts[1] <= 2 * RECENT
