@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from slimfront.search.statistics import Calibration
 from slimfront.spaces.quantizers.quantizer import Quantizer, group_size
 from slimfront.spaces.repair import repaired
 from slimfront.studies.cache import cache_root, digest
 from slimfront.studies.compressed import Capabilities, QuantizedTensor
+from slimfront.studies.tensors import read_tensors, write_tensors
 
 Progress = Callable[[str, float], None]
 PARTS, WHOLE = ("codes", "scales", "zero_points"), "weight"
@@ -148,32 +145,19 @@ class Bank:
         return self.quantizer.calibrated or (self.repairs and level.columns is not None)
 
     def _write(self, path: Path, made: torch.Tensor | QuantizedTensor, bits: int) -> None:
-        if isinstance(made, QuantizedTensor):
-            parts = {name: getattr(made, name).contiguous() for name in PARTS}
-        else:
-            parts = {WHOLE: made.contiguous()}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, scratch = tempfile.mkstemp(prefix=".", dir=path.parent)
-        os.close(handle)
-        try:
-            save_file(parts, scratch, metadata={"sha256": _sha256(parts), "bits": str(bits)})
-            Path(scratch).replace(path)
-        finally:
-            Path(scratch).unlink(missing_ok=True)
+        parts = {WHOLE: made} if isinstance(made, torch.Tensor) else {name: getattr(made, name) for name in PARTS}
+        write_tensors(path, parts, {"bits": str(bits)})
         self._make_room(path)
 
     def _read(self, level: Level) -> torch.Tensor | QuantizedTensor | None:
-        """Return a sound entry, or None where there is none. The file is mapped: its pages are shared by processes."""
+        """Return a sound entry, or None where there is none."""
         path = self._path(level)
-        try:
+        with contextlib.suppress(OSError):
             os.utime(path)
-            with safe_open(path, framework="pt") as stream:
-                parts: dict[str, torch.Tensor] = {name: stream.get_tensor(name) for name in sorted(stream.keys())}
-                metadata = stream.metadata() or {}
-        except (OSError, SafetensorError):
+        found = read_tensors(path)
+        if found is None or found[1].get("bits") != str(level.bits):
             return None
-        if metadata.get("sha256") != _sha256(parts) or metadata.get("bits") != str(level.bits):
-            return None
+        parts = found[0]
         if level.bits == FLOAT:
             return parts[WHOLE]
         return QuantizedTensor(parts["codes"], parts["scales"], parts["zero_points"], level.bits)
@@ -196,11 +180,3 @@ class Bank:
             if path != newest:
                 path.unlink(missing_ok=True)
                 excess -= size
-
-
-def _sha256(parts: Mapping[str, torch.Tensor]) -> str:
-    total = hashlib.sha256()
-    for name in sorted(parts):
-        total.update(f"{name} {tuple(parts[name].shape)} {parts[name].dtype}\n".encode())
-        total.update(parts[name].contiguous().numpy().tobytes())
-    return total.hexdigest()

@@ -6,13 +6,12 @@ import contextlib
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy.special import log_softmax
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.objective import Context
@@ -24,19 +23,24 @@ from slimfront.search.clock import Clock
 from slimfront.search.forecast import margins, stratified_mean
 from slimfront.search.preparation import anatomy_of, lay_space, levels, objectives_of
 from slimfront.search.racing import LOGITS, Bar, Race
-from slimfront.search.recover import distil
+from slimfront.search.recovery.distil import Teacher, distil
+from slimfront.search.recovery.supernet import super_network
 from slimfront.search.statistics import calibration, importance, teacher_logits
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.criteria import CRITERIA
 from slimfront.spaces.draft import Draft, Scores
 from slimfront.spaces.quantizers import QUANTIZERS
 from slimfront.spaces.space import Space
+from slimfront.spaces.student import Student
 from slimfront.studies.cache import cached
 from slimfront.studies.compressed import CompressedModel
+from slimfront.studies.dense import embedding_tables
 from slimfront.studies.encoding import Encoded
+from slimfront.studies.models import weights_sha256
 from slimfront.studies.processor import processor_name
 from slimfront.studies.schema import BitsSpec, DistillationSpec, Study
 from slimfront.studies.subject import Subject, load_subject, trained
+from torch import nn
 
 Progress = Callable[[str, float], None]
 Json = dict[str, Any]
@@ -72,7 +76,8 @@ class Evaluator:
         blueprint: The dense model, converted once.
         bank: Codes of every layer at every level.
         scores: Importance of each unit.
-        teacher: The dense model's logits on the train split, or None where nothing is distilled.
+        teacher: The dense model as it teaches, or None where nothing is distilled.
+        base: The model whose weights others are stitched from: the dense one, or the super-network.
     """
 
     study: Study
@@ -82,7 +87,8 @@ class Evaluator:
     blueprint: Blueprint
     bank: Bank
     scores: Scores
-    teacher: torch.Tensor | None
+    teacher: Teacher | None
+    base: Subject
     _dense: tuple[Path, Session] | None = None
     _dense_logits: tuple[Path, npt.NDArray[np.float32]] | None = None
     _clock: Clock = field(default_factory=Clock)
@@ -99,30 +105,38 @@ class Evaluator:
         runtime, space = lay_space(study, anatomy_of(subject))
         subject = trained(subject, study, progress)
         scores = importance(subject, space.anatomy, study.space.sparsity, progress)
-        distils = any(name.startswith("distillation/") for name in space.domains)
-        teacher = teacher_logits(subject, progress) if distils else None
+        teacher = _teacher(study, subject, space, progress)
         cuts = {structure.name: structure.cut() for structure in space.anatomy.structures}
         cuts = cuts if study.space.sparsity else {}
         blueprint = runtime.prepare(subject.module, subject.example(), cuts, subject.weights)
-        bank = _bank(study, subject, space, progress)
+        base = subject
+        if study.recovery and teacher:
+            module = super_network(space, scores, teacher, subject.weights, study.recovery, progress)
+            base = replace(subject, module=module, weights=weights_sha256(module))
+        bank = _bank(study, base, space, progress)
         bank.fill(levels(space, scores, bank.repairs), progress)
-        return cls(study, subject, runtime, space, blueprint, bank, scores, teacher)
+        return cls(study, subject, runtime, space, blueprint, bank, scores, teacher, base)
 
     def compress(self, configuration: Configuration, seed: int) -> CompressedModel:
         """Return a configuration's compressed model: stitched from the bank, recovered where it is distilled."""
         draft = self.space.draft(self.scores, configuration)
+        # What is not compressed is the dense model itself.
+        module = self.base.module if draft.compresses else self.subject.module
         if draft.recovery is None or self.teacher is None:
             with self._clock.stage("stitch"):
-                return draft.stitch(self.subject.module, self.bank.codes)
+                return draft.stitch(module, self.bank.codes)
         with self._clock.stage("recover"):
-            return self._recovered(draft, seed)
+            return self._recovered(module, draft, self.teacher, seed)
 
-    def _recovered(self, draft: Draft, seed: int) -> CompressedModel:
-        assert draft.recovery is not None and self.teacher is not None
-        module = draft.cut(self.subject.module, self.bank.codes)
+    def _recovered(self, module: nn.Module, draft: Draft, teacher: Teacher, seed: int) -> CompressedModel:
+        assert draft.recovery is not None
+        student = Student(module, draft, self.bank.codes, embedding_tables(module))
         spec = self.study.space.distillation or DistillationSpec()
-        distil(module, self.subject.train, self.teacher, draft.recovery, spec, seed)
-        return draft.encode(module, self.bank.quantizer, self.bank.codes)
+        done = 0
+        for number, rung in enumerate(draft.recovery.rungs):
+            distil(student, teacher, draft.recovery, rung - done, spec.batch, seed + number)
+            done = rung
+        return student.compressed()
 
     def lower(self, configuration: Configuration, seed: int, folder: Path) -> Artifact:
         """Write a configuration's artifact into an empty folder."""
@@ -296,6 +310,13 @@ def _readable(paths: Sequence[Path], shape: tuple[int, ...]) -> list[npt.NDArray
             if logits.shape == shape and np.isfinite(logits).all():
                 found.append(logits)
     return found
+
+
+def _teacher(study: Study, subject: Subject, space: Space, progress: Progress) -> Teacher | None:
+    """Return the dense model as it teaches, or None where nothing is distilled."""
+    if study.recovery is None and not any(name.startswith("distillation/") for name in space.domains):
+        return None
+    return Teacher(subject.module, space.anatomy, subject.train, teacher_logits(subject, progress))
 
 
 def _bank(study: Study, subject: Subject, space: Space, progress: Progress) -> Bank:

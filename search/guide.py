@@ -24,7 +24,7 @@ Progress = Callable[[str, float], None]
 
 def guide(evaluator: Evaluator, progress: Progress) -> Json:
     """Return the model's anatomy and the tables of its space, as JSON."""
-    subject, space, target = evaluator.subject, evaluator.space, evaluator.study.target
+    subject, base, space, target = evaluator.subject, evaluator.base, evaluator.space, evaluator.study.target
     shapes = {name: tuple(value.shape) for name, value in subject.module.named_parameters()}
     bench = Bench(
         space=space,
@@ -40,8 +40,8 @@ def guide(evaluator: Evaluator, progress: Progress) -> Json:
             "library": importlib.metadata.version(target.runtime),
         },
     )
-    losses = sensitivities(subject, space, evaluator.scores, evaluator.bank, progress)
-    mixed = mixtures(subject, space, evaluator.scores, evaluator.bank, progress)
+    losses = sensitivities(base, space, evaluator.scores, evaluator.bank, progress)
+    mixed = mixtures(subject, base, space, evaluator.scores, evaluator.bank, progress)
     builder = Builder(space, evaluator.scores, evaluator.runtime, evaluator.blueprint, shapes)
     timing = bench.timing(progress)
     built = builder.build(timing, bench.modes(), losses).with_mixtures(mixed)

@@ -13,8 +13,9 @@ from slimfront.search.bank import Bank
 from slimfront.search.sensitivity import identity
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.domain import Value
-from slimfront.spaces.draft import Draft, Scores
+from slimfront.spaces.draft import Scores
 from slimfront.spaces.space import Space
+from slimfront.spaces.student import run
 from slimfront.studies.cache import cached
 from slimfront.studies.compressed import as_floats
 from slimfront.studies.dense import tensors
@@ -29,35 +30,42 @@ SENTENCES = 96
 SHARES, EACH = (0.1, 0.2, 0.4, 0.8), 4
 
 
-def mixtures(subject: Subject, space: Space, scores: Scores, bank: Bank, progress: Progress) -> list[Mixture]:
-    """Return random configurations without recovery and their KL divergence from dense, in nats.
+def mixtures(
+    subject: Subject, base: Subject, space: Space, scores: Scores, bank: Bank, progress: Progress
+) -> list[Mixture]:
+    """Return random configurations without recovery of their own and their KL divergence from dense, in nats.
 
     Args:
         subject: The dense model; sentences come from its train split.
+        base: The model whose weights are stitched.
         space: The space.
         scores: Importance of units.
         bank: Codes of every level.
         progress: Called with a text and the finished share.
     """
-    key = identity(subject, space, scores, bank) | {"version": VERSION}
+    key = identity(base, space, scores, bank) | {"version": VERSION, "dense": subject.weights}
 
     def build(folder: Path) -> None:
-        found = _measure(subject, space, scores, bank, progress)
+        found = _measure(subject, base.module, space, scores, bank, progress)
         (folder / FILE).write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
 
     text = (cached("mixtures", key, build) / FILE).read_text(encoding="utf-8")
     return [(values, float(divergence)) for values, divergence in json.loads(text)]
 
 
-def _measure(subject: Subject, space: Space, scores: Scores, bank: Bank, progress: Progress) -> list[Mixture]:
+def _measure(
+    subject: Subject, base: nn.Module, space: Space, scores: Scores, bank: Bank, progress: Progress
+) -> list[Mixture]:
     rows = np.random.default_rng(1).permutation(len(subject.train))[:SENTENCES].tolist()
     inputs, _labels = tensors(subject.train, rows)
     drawn, found = list(dict.fromkeys(_draw(space))), []
     with torch.no_grad():
         before = subject.module(**inputs).logits.double().log_softmax(-1)
         for number, configuration in enumerate(drawn):
-            module = realized(space.draft(scores, configuration), subject.module, bank)
-            after = module(**inputs).logits.double().log_softmax(-1)
+            draft = space.draft(scores, configuration)
+            stitched = draft.stitch(base, bank.codes)
+            values = {name: as_floats(value).float() for name, value in stitched.tensors.items()}
+            after = run(base, draft, values, inputs).logits.double().log_softmax(-1)
             found.append((dict(configuration), float((before.exp() * (before - after)).sum(-1).mean())))
             progress("measuring what mixtures of levels cost", (number + 1) / len(drawn))
     return found
@@ -72,13 +80,3 @@ def _draw(space: Space) -> Iterator[Configuration]:
                 for name, domain in space.domains.items()
             }
             yield space.canonical({n: dense[n] if n.startswith("distillation/") else v for n, v in values.items()})
-
-
-def realized(draft: Draft, dense: nn.Module, bank: Bank) -> nn.Module:
-    """Return a module that computes what a draft's compressed model does, in fp32."""
-    compressed, module = draft.stitch(dense, bank.codes), draft.cut(dense, bank.codes)
-    with torch.no_grad():
-        for name, parameter in module.named_parameters():
-            value = compressed.tensors[name]
-            parameter.copy_(as_floats(value))
-    return module

@@ -53,7 +53,7 @@ def sensitivities(subject: Subject, space: Space, scores: Scores, bank: Bank, pr
     exactly, without making any compressed model: what the layer reads, times ``D``, times the slope at its output.
 
     Args:
-        subject: The dense model; sentences come from its train split.
+        subject: The model whose weights are stitched; sentences come from its train split.
         space: The space.
         scores: Importance of units, which decides what each sparsity removes.
         bank: Codes of every level.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
-from slimfront.spaces.quantizers.quantizer import Quantizer, group_size
+from slimfront.spaces.quantizers.quantizer import group_size
 from slimfront.spaces.structure import Anatomy
 from slimfront.spaces.surgery import Slice, remove_units
 from slimfront.studies.compressed import Capabilities, CompressedModel, Form, QuantizedTensor
@@ -32,14 +32,26 @@ class Recovery:
     """How a stitched model is distilled.
 
     Attributes:
-        steps: Optimizer steps.
+        rungs: Optimizer steps after which it rests: each stretch between two of them is trained by itself, so that one
+            that goes on later continues where it rested. Ascending.
         temperature: Softens the logits of teacher and student.
         weight: Weight of the soft targets; the hard labels get ``1 - weight``.
+        hidden: Weight of the hidden states' difference.
+        attention: Weight of the attention relations' divergence.
+        learning_rate: Of each stretch's first step.
     """
 
-    steps: int
-    temperature: float
-    weight: float
+    rungs: tuple[int, ...]
+    temperature: float = 1.0
+    weight: float = 1.0
+    hidden: float = 0.0
+    attention: float = 0.0
+    learning_rate: float = 1e-4
+
+    @property
+    def steps(self) -> int:
+        """All optimizer steps."""
+        return self.rungs[-1]
 
 
 @dataclass
@@ -68,6 +80,11 @@ class Draft:
     def kept(self) -> dict[str, int]:
         """Number of units kept, by structure from which some are removed."""
         return {name: len(units) for name, units in self.keep.items()}
+
+    @property
+    def compresses(self) -> bool:
+        """Whether anything is removed or turned into codes."""
+        return bool(self.keep) or any(bits < 16 for bits in self.bits.values())
 
     def slices(self) -> dict[str, Slice]:
         """Return which rows and columns are kept of each parameter that is cut."""
@@ -103,29 +120,24 @@ class Draft:
             return found.rows(cut.rows)
         return Slice(rows=cut.rows).of(found).to(torch.float16 if bits == 16 else value.dtype)
 
+    def floats(self, dense: nn.Module, codes: Codes, names: Collection[str]) -> dict[str, torch.Tensor]:
+        """Return the parts that stay of some parameters, as floats."""
+        slices, found = self.slices(), {}
+        for name, value in dense.named_parameters():
+            if name in names:
+                part = slices.get(name, Slice())
+                whole = value.detach() if part.columns is None else codes(name, 32, part.columns)
+                assert isinstance(whole, torch.Tensor)
+                found[name] = Slice(rows=part.rows).of(whole)
+        return found
+
     def cut(self, dense: nn.Module, codes: Codes) -> nn.Module:
         """Return a copy of the dense model, in floats, without the units that are removed."""
-        module, slices = copy.deepcopy(dense), self.slices()
+        module = copy.deepcopy(dense)
         for s in self.anatomy.structures:
             if s.name in self.keep:
                 remove_units(module, s.producers, s.consumer, s.units, s.size, self.keep[s.name], s.recipe)
         with torch.no_grad():
-            for name, part in slices.items():
-                if part.columns is not None:
-                    found = codes(name, 32, part.columns)
-                    assert isinstance(found, torch.Tensor)
-                    module.get_parameter(name).copy_(Slice(rows=part.rows).of(found))
+            for name, value in self.floats(dense, codes, self.slices().keys()).items():
+                module.get_parameter(name).copy_(value)
         return module
-
-    def encode(self, recovered: nn.Module, quantizer: Quantizer, codes: Codes) -> CompressedModel:
-        """Encode a recovered model: what was trained is quantized anew, what was frozen has its codes already."""
-        tensors: dict[str, torch.Tensor | QuantizedTensor] = {}
-        for name, value in recovered.named_parameters():
-            bits, weight = self.bits.get(name, 32), value.detach()
-            if bits >= 16:
-                tensors[name] = weight.to(torch.float16 if bits == 16 else weight.dtype)
-            elif value.requires_grad:
-                tensors[name] = quantizer.quantize(weight, bits, group_size(weight.shape[1], bits, self.capabilities))
-            else:
-                tensors[name] = codes(name, bits, None)
-        return CompressedModel(tensors, self.kept, self.precision)

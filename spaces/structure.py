@@ -64,6 +64,16 @@ class Structure:
         """Return the consumer's weight in ``module``, ``(rows, units * size)``."""
         return _linear(module, self.consumer).weight
 
+    def attributes(self, kept: int) -> Iterator[tuple[str, str, int]]:
+        """Yield ``(module path, attribute, value)`` of all that tells a module that only ``kept`` units are left."""
+        for path, attribute in self.recipe.counts:
+            yield path, attribute, kept
+        for path, attribute in self.recipe.widths:
+            yield path, attribute, kept * self.size
+        for producer, rows in zip(self.producers, self.rows, strict=True):
+            yield producer, "out_features", rows // self.units * kept
+        yield self.consumer, "in_features", kept * self.size
+
     def cut(self) -> Cut:
         """Return what a target must know of this structure."""
 

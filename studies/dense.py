@@ -92,20 +92,18 @@ def bucketed(encoded: Encoded, size: int, rng: np.random.Generator) -> list[list
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def frozen_embeddings(module: nn.Module) -> None:
-    """Stop the gradients of every embedding table: the tables are large and hardly change."""
-    for part in module.modules():
-        if isinstance(part, nn.Embedding):
-            part.requires_grad_(False)
+def embedding_tables(module: nn.Module) -> frozenset[str]:
+    """Return the names of the embedding tables, which training leaves as they are: they are large and hardly change."""
+    return frozenset(f"{name}.weight" for name, part in module.named_modules() if isinstance(part, nn.Embedding))
 
 
 def _fine_tune(module: nn.Module, train: Encoded, spec: FineTuning, progress: Progress) -> None:
     torch.manual_seed(spec.seed)
     rng = np.random.default_rng(spec.seed)
     module.train()
-    if spec.freeze_embeddings:
-        frozen_embeddings(module)
-    parameters = [p for p in module.parameters() if p.requires_grad]
+    fixed = embedding_tables(module) if spec.freeze_embeddings else frozenset()
+    parameters = [value.requires_grad_(name not in fixed) for name, value in module.named_parameters()]
+    parameters = [value for value in parameters if value.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=spec.learning_rate)
     epochs = [bucketed(train, spec.batch, rng) for _ in range(spec.epochs)]
     steps = [batch for epoch in epochs for batch in epoch]

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Rows = Annotated[int, Field(gt=0)]
 Granularity = Literal["layer", "role", "all"]
 
@@ -154,20 +155,36 @@ class BitsSpec(Strict):
     rows: int = Field(default=256, ge=1)
 
 
+Steps = Annotated[int, Field(ge=0, le=100_000)]
+Positive = Annotated[float, Field(gt=0)]
+Term = Annotated[float, Field(ge=0)]
+
+
 class DistillationSpec(Strict):
-    """Recovery of a pruned model by the dense one's temperature-softened predictions.
+    """Recovery of a pruned model by the dense one's temperature-softened predictions: the choices of each setting.
 
     Attributes:
-        steps: Numbers of optimizer steps to choose from; 0 is no recovery.
-        temperature: Softmax temperatures to choose from.
-        weight: Weights of the soft targets to choose from; the hard labels get the rest.
+        steps: Numbers of optimizer steps; 0 is no recovery.
+        temperature: Softmax temperatures.
+        weight: Weights of the soft targets; the hard labels get the rest.
+        hidden: Weights of the difference of hidden states.
+        attention: Weights of the divergence of attention relations.
+        learning_rate: Learning rates at the beginning.
+        batch: Sentences of a step.
     """
 
-    steps: tuple[Annotated[int, Field(ge=0, le=100_000)], ...] = Field(default=(0, 40), min_length=1, strict=False)
-    temperature: tuple[Annotated[float, Field(gt=0)], ...] = Field(default=(1.0, 2.0, 4.0), min_length=1, strict=False)
-    weight: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(default=(0.5, 1.0), min_length=1, strict=False)
+    steps: tuple[Steps, ...] = Field(default=(0, 40), min_length=1, strict=False)
+    temperature: tuple[Positive, ...] = Field(default=(1.0, 2.0, 4.0), min_length=1, strict=False)
+    weight: tuple[Share, ...] = Field(default=(0.5, 1.0), min_length=1, strict=False)
+    hidden: tuple[Term, ...] = Field(default=(0.0,), min_length=1, strict=False)
+    attention: tuple[Term, ...] = Field(default=(0.0,), min_length=1, strict=False)
+    learning_rate: tuple[Positive, ...] = Field(default=(1e-4,), min_length=1, strict=False)
     batch: int = Field(default=16, ge=1)
-    learning_rate: float = Field(default=1e-4, gt=0)
+
+    @field_validator("learning_rate", "hidden", "attention", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: object) -> object:
+        return (value,) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 class SpaceSpec(Strict):
@@ -177,6 +194,32 @@ class SpaceSpec(Strict):
     bits: BitsSpec | None = None
     precision: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
     distillation: DistillationSpec | None = None
+
+
+class SharedRecovery(Strict):
+    """Distillation of the model as a super-network, once, before the search; every trial is stitched from its weights.
+
+    Attributes:
+        steps: Optimizer steps; each trains the whole model, the most compressed one, and ``sampled`` between them.
+        sampled: Models drawn at random for each step.
+        temperature: Softmax temperature.
+        weight: Weight of the soft targets; the hard labels get the rest.
+        hidden: Weight of the difference of hidden states.
+        attention: Weight of the divergence of attention relations.
+        learning_rate: At the beginning; it falls to zero.
+        batch: Sentences of a step.
+        seed: Draws sentences and models.
+    """
+
+    steps: int = Field(default=300, ge=1, le=1_000_000)
+    sampled: int = Field(default=2, ge=0, le=64)
+    temperature: float = Field(default=2.0, gt=0)
+    weight: float = Field(default=1.0, ge=0, le=1)
+    hidden: float = Field(default=0.0, ge=0)
+    attention: float = Field(default=0.0, ge=0)
+    learning_rate: float = Field(default=1e-4, gt=0)
+    batch: int = Field(default=16, ge=1)
+    seed: int = Field(default=0, ge=0)
 
 
 class SearchSpec(Strict):
@@ -229,7 +272,11 @@ def seconds(text: str) -> float:
 
 
 class Study(Strict):
-    """A whole study: what is to be compressed, and how the search goes."""
+    """A whole study: what is to be compressed, and how the search goes.
+
+    Attributes:
+        recovery: Recovery that all trials share; absent, trials are stitched from the dense model's own weights.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     task: Literal["text-classification"] = "text-classification"
@@ -238,6 +285,7 @@ class Study(Strict):
     train: Training = NoTraining()
     target: TargetSpec = TargetSpec()
     space: SpaceSpec = SpaceSpec(sparsity=SparsitySpec(), bits=BitsSpec(), distillation=DistillationSpec())
+    recovery: SharedRecovery | None = None
     objectives: tuple[str, ...] = Field(default=("size", "latency", "accuracy"), min_length=2, strict=False)
     constraints: dict[str, str] = Field(default_factory=dict)
     search: SearchSpec = SearchSpec()

@@ -1,0 +1,1 @@
+"""Recovery: the dense model teaches the compressed one."""

@@ -1,0 +1,176 @@
+"""Recovery that all trials share: the model is distilled once as a super-network of everything that may be stitched."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from slimfront.search.recovery.checkpoint import Checkpoint
+from slimfront.search.recovery.distil import Teacher, batches
+from slimfront.spaces.domain import Value
+from slimfront.spaces.draft import Draft, Recovery, Scores
+from slimfront.spaces.quantizers.affine import Affine
+from slimfront.spaces.space import Space
+from slimfront.spaces.student import run, straight_through
+from slimfront.spaces.surgery import Slice
+from slimfront.studies.cache import cached, digest
+from slimfront.studies.dense import embedding_tables
+from slimfront.studies.processor import multiplies_bf16
+from slimfront.studies.schema import SharedRecovery
+from slimfront.studies.threads import fitting, torch_threads
+from torch import nn
+
+Progress = Callable[[str, float], None]
+FILE, VERSION = "weights.safetensors", 1
+# Codes from this width on are as good as floats in training.
+NEARLY_EXACT = 6
+# How far the levels of one drawn model scatter around their common depth of compression, which is between 0 and 1.
+SCATTER = 0.3
+# Steps between two checkpoints.
+REST = 50
+
+
+def super_network(
+    space: Space, scores: Scores, teacher: Teacher, weights: str, spec: SharedRecovery, progress: Progress
+) -> nn.Module:
+    """Return the dense module with weights from which compressed models are stitched, from the cache where it is there.
+
+    Every step trains the whole model, the most compressed one that a hand would try, and some in between, on the same
+    sentences and the same weights (the sandwich rule: Yu and Huang 2019, "Universally Slimmable Networks and Improved
+    Training Techniques", section 3.2); all learn from the dense model, and hidden states from the whole one, in place.
+
+    Args:
+        space: What may be stitched.
+        scores: Importance of units: the least important are missing wherever some are.
+        teacher: The dense model.
+        weights: SHA-256 of its parameters.
+        spec: The study's section ``recovery``.
+        progress: Called with a text and the finished share.
+    """
+    key = {
+        "version": VERSION,
+        "weights": weights,
+        "data": teacher.sentences.fingerprint(),
+        "spec": spec.model_dump(mode="json"),
+        "domains": {name: list(domain.values) for name, domain in space.domains.items()},
+        "scores": {name: digest(values.tolist()) for name, values in scores.items()},
+        "torch": torch.__version__,
+        "bf16": multiplies_bf16(),
+    }
+
+    def build(folder: Path) -> None:
+        training = _Training(copy.deepcopy(teacher.module), space, scores, teacher, spec)
+        with torch_threads(fitting(teacher.module)):
+            training.run(Checkpoint.of("supernet", key), progress)
+        save_file({name: value.detach().contiguous() for name, value in training.weights.items()}, folder / FILE)
+
+    folder = cached("supernet", key, build)
+    module = copy.deepcopy(teacher.module)
+    module.load_state_dict(load_file(folder / FILE), strict=False)
+    return module.eval().requires_grad_(True)
+
+
+@dataclass
+class _Training:
+    """The training of one super-network.
+
+    Attributes:
+        module: A copy of the dense module, whose parameters are trained.
+        space: What may be stitched.
+        scores: Importance of units.
+        teacher: The dense model.
+        spec: Its settings.
+        weights: The parameters that are trained, by name.
+    """
+
+    module: nn.Module
+    space: Space
+    scores: Scores
+    teacher: Teacher
+    spec: SharedRecovery
+    weights: dict[str, nn.Parameter] = field(init=False)
+    _tables: dict[tuple[str, int], torch.Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        tables = embedding_tables(self.module)
+        self.weights = {name: value for name, value in self.module.named_parameters() if name not in tables}
+        self._quantizer = Affine()
+        self._recovery = Recovery(
+            (self.spec.steps,), self.spec.temperature, self.spec.weight, self.spec.hidden, self.spec.attention
+        )
+        self._taps = self.teacher.taps(self.module, self._recovery)
+
+    def run(self, checkpoint: Checkpoint, progress: Progress) -> None:
+        """Train, from the last checkpoint on."""
+        optimizer = torch.optim.AdamW(list(self.weights.values()), lr=self.spec.learning_rate)
+        begin = checkpoint.restore(self.weights, optimizer)
+        for step, rows in enumerate(batches(self.teacher.sentences, self.spec.steps, self.spec.batch, self.spec.seed)):
+            if step < begin:
+                continue
+            for group in optimizer.param_groups:
+                group["lr"] = self.spec.learning_rate * (1 - step / self.spec.steps)
+            loss = self._step(rows, np.random.default_rng([self.spec.seed, step]), optimizer)
+            progress(f"distilling the super-network, loss {loss:.3f}", (step + 1) / self.spec.steps)
+            if (step + 1) % REST == 0:
+                checkpoint.keep(step + 1, self.weights, optimizer)
+        checkpoint.remove()
+
+    def _step(self, rows: list[int], rng: np.random.Generator, optimizer: torch.optim.Optimizer) -> float:
+        lesson = self.teacher.lesson(rows, self._recovery)
+        optimizer.zero_grad()
+        drafts, total = self._drafts(rng), 0.0
+        for draft in drafts:
+            forward = partial(run, self.module, draft, self._values(draft))
+            loss = lesson.loss(forward, self._taps, draft.kept) / len(drafts)
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.item()
+        optimizer.step()
+        return total
+
+    def _drafts(self, rng: np.random.Generator) -> list[Draft]:
+        """Return the whole model, the most compressed one, and some between them."""
+        smallest = self._plain(self.space.uniform()[-1])
+        drawn = [self._plain(self._draw(rng)) for _ in range(self.spec.sampled)]
+        return [self.space.draft(self.scores, self.space.canonical(v)) for v in (self.space.dense(), smallest, *drawn)]
+
+    def _draw(self, rng: np.random.Generator) -> dict[str, Value]:
+        depths: dict[str, float] = {}
+        found: dict[str, Value] = {}
+        for name, domain in self.space.domains.items():
+            axis = name.partition("/")[0]
+            depth = depths.setdefault(axis, float(rng.random())) + SCATTER * float(rng.standard_normal())
+            found[name] = domain.values[int(np.clip(depth * len(domain.values), 0, len(domain.values) - 1))]
+        return found
+
+    def _plain(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """Return values without a recovery of their own."""
+        dense = self.space.dense()
+        return {name: dense[name] if name.startswith("distillation/") else value for name, value in values.items()}
+
+    def _values(self, draft: Draft) -> dict[str, torch.Tensor]:
+        """Return a draft's parameters, differentiable after the super-network's."""
+        forms = draft.forms({name: tuple(value.shape) for name, value in self.module.named_parameters()})
+        slices, found = draft.slices(), {}
+        for name, value in self.module.named_parameters():
+            bits, group = forms[name].bits, forms[name].group
+            if name not in self.weights:
+                found[name] = self._table(name, value, bits, group)
+                continue
+            part = slices.get(name, Slice()).of(value)
+            if bits < NEARLY_EXACT:
+                part = straight_through(part, self._quantizer.quantize(part.detach(), bits, group))
+            found[name] = part
+        return found
+
+    def _table(self, name: str, value: nn.Parameter, bits: int, group: int) -> torch.Tensor:
+        if bits >= NEARLY_EXACT:
+            return value.detach()
+        if (name, bits) not in self._tables:
+            self._tables[name, bits] = self._quantizer.quantize(value.detach(), bits, group).dequantize()
+        return self._tables[name, bits]

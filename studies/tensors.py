@@ -1,0 +1,51 @@
+"""Tensor files that are whole or not there: written beside their place, renamed when done, with a sum in the header."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+SUM = "sha256"
+Tensors = dict[str, torch.Tensor]
+
+
+def write_tensors(path: Path, parts: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file; any number of processes may write the same one at once."""
+    whole = {name: value.detach().contiguous() for name, value in parts.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, scratch = tempfile.mkstemp(prefix=".", dir=path.parent)
+    os.close(handle)
+    try:
+        save_file(whole, scratch, metadata={**metadata, SUM: _sum(whole)})
+        Path(scratch).replace(path)
+    finally:
+        Path(scratch).unlink(missing_ok=True)
+
+
+def read_tensors(path: Path) -> tuple[Tensors, dict[str, str]] | None:
+    """Return a file's tensors and metadata, or None where it is missing or damaged.
+
+    The file is mapped: its pages are shared by processes.
+    """
+    try:
+        with safe_open(path, framework="pt") as stream:
+            parts: Tensors = {name: stream.get_tensor(name) for name in sorted(stream.keys())}
+            metadata = dict(stream.metadata() or {})
+    except (OSError, SafetensorError):
+        return None
+    return (parts, metadata) if metadata.pop(SUM, None) == _sum(parts) else None
+
+
+def _sum(parts: Mapping[str, torch.Tensor]) -> str:
+    total = hashlib.sha256()
+    for name in sorted(parts):
+        total.update(f"{name} {tuple(parts[name].shape)} {parts[name].dtype}\n".encode())
+        total.update(parts[name].contiguous().numpy().tobytes())
+    return total.hexdigest()
