@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +12,7 @@ from slimfront.spaces.quantizers.quantizer import Quantizer, group_size
 from slimfront.spaces.repair import repaired
 from slimfront.studies.cache import cache_root, digest
 from slimfront.studies.compressed import Capabilities, QuantizedTensor
-from slimfront.studies.tensors import read_tensors, write_tensors
+from slimfront.studies.tensors import entries, make_room, read_tensors, write_tensors
 
 Progress = Callable[[str, float], None]
 PARTS, WHOLE = ("codes", "scales", "zero_points"), "weight"
@@ -100,7 +98,7 @@ class Bank:
 
     def size(self) -> int:
         """Return the bytes that the bank takes on the disk."""
-        return sum(size for _, size, _ in self._entries())
+        return sum(size for _, size, _ in entries(self.folder))
 
     def _path(self, level: Level) -> Path:
         columns = level.columns if level.columns is not None else range(self.weights[level.name].shape[1])
@@ -147,36 +145,14 @@ class Bank:
     def _write(self, path: Path, made: torch.Tensor | QuantizedTensor, bits: int) -> None:
         parts = {WHOLE: made} if isinstance(made, torch.Tensor) else {name: getattr(made, name) for name in PARTS}
         write_tensors(path, parts, {"bits": str(bits)})
-        self._make_room(path)
+        make_room(self.folder, self.limit, path)
 
     def _read(self, level: Level) -> torch.Tensor | QuantizedTensor | None:
         """Return a sound entry, or None where there is none."""
-        path = self._path(level)
-        with contextlib.suppress(OSError):
-            os.utime(path)
-        found = read_tensors(path)
+        found = read_tensors(self._path(level))
         if found is None or found[1].get("bits") != str(level.bits):
             return None
         parts = found[0]
         if level.bits == FLOAT:
             return parts[WHOLE]
         return QuantizedTensor(parts["codes"], parts["scales"], parts["zero_points"], level.bits)
-
-    def _entries(self) -> list[tuple[float, int, Path]]:
-        found = []
-        for path in self.folder.glob("*.safetensors"):
-            # Another process may remove it meanwhile.
-            with contextlib.suppress(FileNotFoundError):
-                state = path.stat()
-                found.append((state.st_mtime, state.st_size, path))
-        return sorted(found)
-
-    def _make_room(self, newest: Path) -> None:
-        entries = self._entries()
-        excess = sum(size for _, size, _ in entries) - self.limit
-        for _, size, path in entries:
-            if excess <= 0:
-                return
-            if path != newest:
-                path.unlink(missing_ok=True)
-                excess -= size

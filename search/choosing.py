@@ -14,6 +14,7 @@ from slimfront.search.ledger import Ledger
 from slimfront.search.prediction import Predictor
 from slimfront.search.racing import Bar
 from slimfront.search.records import Trial
+from slimfront.search.rungs import Rungs
 from slimfront.search.samplers import Observation, Problem, Sampler
 from slimfront.search.samplers.evolution import Evolution
 from slimfront.spaces.configuration import Configuration
@@ -33,7 +34,7 @@ SURELY = 2.0
 
 @dataclass(frozen=True)
 class Choice:
-    """A configuration and how it came about: ``dense``, ``uniform``, ``predicted``, ``sampled`` or ``neighbour``."""
+    """A configuration and how it came about; see :class:`slimfront.search.records.Trial`."""
 
     configuration: Configuration
     kind: str
@@ -67,7 +68,8 @@ class Chooser:
     ) -> None:
         self._study, self._space, self._sampler, self._limits = study, space, sampler, limits
         self._ledger, self._objectives, self._predictor = ledger, objectives, predictor
-        self._uniform = space.uniform()
+        self._rungs = Rungs(space, study.search.reduction_factor, objectives)
+        self._uniform = list(dict.fromkeys(self._rungs.start(configuration) for configuration in space.uniform()))
         self._observed: list[int] = []
         self._history: list[Observation] = []
         self._problem: Problem | None = None
@@ -86,9 +88,11 @@ class Chooser:
         if not self._sampler.plans and self._ledger.kinds("predicted") < self._study.search.predicted:
             values = self._scout.along_the_front(problem, history)
             if values is not None:
-                return Choice(self._space.canonical(values), "predicted")
-        values = self._sampler.suggest(problem, history, seed)
-        configuration = self._space.canonical(values)
+                return Choice(self._rungs.start(values), "predicted")
+        promoted = self._rungs.promotion(self._ledger, seed)
+        if promoted is not None:
+            return Choice(promoted, "promoted")
+        configuration = self._rungs.start(self._sampler.suggest(problem, history, seed))
         fresh = not self._ledger.visited(configuration)
         if fresh or (self._ledger.twin(configuration) and self._ledger.streak() < STREAK):
             return Choice(configuration, "sampled")
@@ -145,7 +149,8 @@ class Chooser:
             grown: list[Configuration] = []
             rng.shuffle(ring)
             for point in ring:
-                fresh = [other for other in self._space.neighbours(point) if other not in seen]
+                near = dict.fromkeys(self._rungs.start(other) for other in self._space.neighbours(point))
+                fresh = [other for other in near if other not in seen]
                 unvisited = [other for other in fresh if not self._ledger.visited(other)]
                 if unvisited:
                     return rng.choice(unvisited)
@@ -167,7 +172,7 @@ class Chooser:
                 box=box,
                 predictor=self._predictor,
                 step_price=STEP * spec.batch / sentences if spec and sentences else 0.0,
-                fresh=lambda values: not self._ledger.visited(self._space.canonical(values)),
+                fresh=lambda values: not self._ledger.visited(self._rungs.start(values)),
             )
         return self._problem
 

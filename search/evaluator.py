@@ -23,24 +23,22 @@ from slimfront.search.clock import Clock
 from slimfront.search.forecast import margins, stratified_mean
 from slimfront.search.preparation import anatomy_of, lay_space, levels, objectives_of
 from slimfront.search.racing import LOGITS, Bar, Race
-from slimfront.search.recovery.distil import Teacher, distil
+from slimfront.search.recovery.distil import Teacher
 from slimfront.search.recovery.supernet import super_network
+from slimfront.search.recovery.tutor import Tutor
 from slimfront.search.statistics import calibration, importance, teacher_logits
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.criteria import CRITERIA
-from slimfront.spaces.draft import Draft, Scores
+from slimfront.spaces.draft import Scores
 from slimfront.spaces.quantizers import QUANTIZERS
 from slimfront.spaces.space import Space
-from slimfront.spaces.student import Student
 from slimfront.studies.cache import cached
 from slimfront.studies.compressed import CompressedModel
-from slimfront.studies.dense import embedding_tables
 from slimfront.studies.encoding import Encoded
 from slimfront.studies.models import weights_sha256
 from slimfront.studies.processor import processor_name
-from slimfront.studies.schema import BitsSpec, DistillationSpec, Study
+from slimfront.studies.schema import BitsSpec, Study
 from slimfront.studies.subject import Subject, load_subject, trained
-from torch import nn
 
 Progress = Callable[[str, float], None]
 Json = dict[str, Any]
@@ -76,7 +74,7 @@ class Evaluator:
         blueprint: The dense model, converted once.
         bank: Codes of every layer at every level.
         scores: Importance of each unit.
-        teacher: The dense model as it teaches, or None where nothing is distilled.
+        tutor: Distils what trials stitch, or None where nothing is distilled.
         base: The model whose weights others are stitched from: the dense one, or the super-network.
     """
 
@@ -87,7 +85,7 @@ class Evaluator:
     blueprint: Blueprint
     bank: Bank
     scores: Scores
-    teacher: Teacher | None
+    tutor: Tutor | None
     base: Subject
     _dense: tuple[Path, Session] | None = None
     _dense_logits: tuple[Path, npt.NDArray[np.float32]] | None = None
@@ -115,32 +113,23 @@ class Evaluator:
             base = replace(subject, module=module, weights=weights_sha256(module))
         bank = _bank(study, base, space, progress)
         bank.fill(levels(space, scores, bank.repairs), progress)
-        return cls(study, subject, runtime, space, blueprint, bank, scores, teacher, base)
+        tutor = Tutor(teacher, study, {"weights": base.weights, "method": bank.recipe}) if teacher else None
+        return cls(study, subject, runtime, space, blueprint, bank, scores, tutor, base)
 
-    def compress(self, configuration: Configuration, seed: int) -> CompressedModel:
+    def compress(self, configuration: Configuration) -> CompressedModel:
         """Return a configuration's compressed model: stitched from the bank, recovered where it is distilled."""
         draft = self.space.draft(self.scores, configuration)
         # What is not compressed is the dense model itself.
         module = self.base.module if draft.compresses else self.subject.module
-        if draft.recovery is None or self.teacher is None:
+        if draft.recovery is None or self.tutor is None:
             with self._clock.stage("stitch"):
                 return draft.stitch(module, self.bank.codes)
         with self._clock.stage("recover"):
-            return self._recovered(module, draft, self.teacher, seed)
+            return self.tutor.recovered(module, draft, self.bank.codes, configuration)
 
-    def _recovered(self, module: nn.Module, draft: Draft, teacher: Teacher, seed: int) -> CompressedModel:
-        assert draft.recovery is not None
-        student = Student(module, draft, self.bank.codes, embedding_tables(module))
-        spec = self.study.space.distillation or DistillationSpec()
-        done = 0
-        for number, rung in enumerate(draft.recovery.rungs):
-            distil(student, teacher, draft.recovery, rung - done, spec.batch, seed + number)
-            done = rung
-        return student.compressed()
-
-    def lower(self, configuration: Configuration, seed: int, folder: Path) -> Artifact:
+    def lower(self, configuration: Configuration, folder: Path) -> Artifact:
         """Write a configuration's artifact into an empty folder."""
-        compressed = self.compress(configuration, seed)
+        compressed = self.compress(configuration)
         with self._clock.stage("lower"):
             shutil.rmtree(folder, ignore_errors=True)
             return self.blueprint.lower(compressed, folder)
@@ -157,7 +146,7 @@ class Evaluator:
 
         Args:
             configuration: A point of the space.
-            seed: Seed of the recovery, and of the order in which sentences are read.
+            seed: Seed of the order in which sentences are read.
             folder: Where the artifact goes.
             reference: The dense model's results, and the latency that is predicted.
             bar: The accuracy that it must reach; it stops as soon as it surely does not.
@@ -168,7 +157,7 @@ class Evaluator:
             its latency is the predicted one and its accuracy an estimate.
         """
         self._clock = Clock()
-        artifact = self.lower(configuration, seed, folder)
+        artifact = self.lower(configuration, folder)
         context = self._context(self._load(artifact), self.subject.search, reference)
         dense = self._logits_of_dense(reference.folder if reference.dense else folder)
         if not reference.dense:
@@ -259,9 +248,9 @@ class Evaluator:
         kl = (np.exp(dense[seen]) * (dense[seen] - log_softmax(own.astype(np.float64), axis=-1))).sum(axis=-1)
         return stratified_mean(kl, np.array(seen), np.abs(margins(logits, context.examples.labels)))
 
-    def rebuild(self, configuration: Configuration, seed: int, folder: Path) -> Json:
+    def rebuild(self, configuration: Configuration, folder: Path) -> Json:
         """Make a configuration's artifact and predictions once more; return the sums of its files."""
-        artifact = self.lower(configuration, seed, folder)
+        artifact = self.lower(configuration, folder)
         context = self._context(self._load(artifact), self.subject.search, Reference(folder))
         _keep_predictions(context, folder)
         return {"files": dict(artifact.files)}

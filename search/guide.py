@@ -31,7 +31,7 @@ def guide(evaluator: Evaluator, progress: Progress) -> Json:
         scores=evaluator.scores,
         runtime=evaluator.runtime,
         blueprint=evaluator.blueprint,
-        compress=lambda configuration: evaluator.compress(configuration, 0),
+        compress=evaluator.compress,
         request=subject.request(target.batch, target.tokens),
         shapes=shapes,
         identity={

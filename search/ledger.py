@@ -119,6 +119,10 @@ class Ledger:
         """Return how many trials of a kind were started."""
         return self._kinds.get(kind, 0)
 
+    def configurations(self) -> list[Configuration]:
+        """Return every configuration that was started, in order."""
+        return list(self._visited)
+
     def twin(self, configuration: Configuration) -> Trial | None:
         """Return the finished trial of an equal configuration that is no duplicate itself."""
         number = self._origin.get(configuration)

@@ -31,8 +31,8 @@ class Trial:
         number: Its number, from 0, without gaps.
         state: ``running``, ``complete``, ``stopped`` (early) or ``failed``.
         configuration: What was tried.
-        kind: ``dense``, ``uniform``, ``predicted``, ``sampled`` or ``neighbour``.
-        seed: Seed of its recovery.
+        kind: ``dense``, ``uniform``, ``predicted``, ``promoted``, ``sampled`` or ``neighbour``.
+        seed: Seed of the order in which it reads sentences.
         measurements: Measurement by objective, as JSON; empty while running or failed. Of a stopped trial some are
             predictions or estimates.
         files: SHA-256 of the artifact's files.

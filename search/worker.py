@@ -96,7 +96,7 @@ class Server:
             return {"held_out": self._evaluator.held_out(folder)}
         configuration = Configuration(task["configuration"])
         if task["do"] == "rebuild":
-            rebuilt: Json = self._evaluator.rebuild(configuration, task["seed"], folder)
+            rebuilt: Json = self._evaluator.rebuild(configuration, folder)
             return rebuilt
         others = [Path(path) for path in task["others"]]
         reference = Reference(Path(task["dense_folder"]), task["dense"], task["cost"], others)

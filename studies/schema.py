@@ -235,6 +235,8 @@ class SearchSpec(Strict):
         budget: Longest CPU time of all trials together, such as ``2h``.
         predicted: How many configurations along the predicted front follow the uniform settings, where the sampler does
             not begin there by itself.
+        reduction_factor: Begin every configuration at the fewest steps of distillation; of so many at one number of
+            steps one goes on to the next. Absent, the sampler chooses the steps.
         bank: Largest size of the layer bank, in multiples of the model's fp32 weights.
     """
 
@@ -249,6 +251,7 @@ class SearchSpec(Strict):
     patience: int | None = Field(default=None, ge=1)
     budget: str | None = None
     predicted: int = Field(default=8, ge=0, le=1_000_000)
+    reduction_factor: int | None = Field(default=None, ge=2, le=1000)
     bank: float = Field(default=3.0, gt=0)
 
     @field_validator("timeout", "budget")

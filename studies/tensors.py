@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -32,15 +33,39 @@ def write_tensors(path: Path, parts: Mapping[str, torch.Tensor], metadata: Mappi
 def read_tensors(path: Path) -> tuple[Tensors, dict[str, str]] | None:
     """Return a file's tensors and metadata, or None where it is missing or damaged.
 
-    The file is mapped: its pages are shared by processes.
+    The file is mapped: its pages are shared by processes. It counts as used.
     """
     try:
+        os.utime(path)
         with safe_open(path, framework="pt") as stream:
             parts: Tensors = {name: stream.get_tensor(name) for name in sorted(stream.keys())}
             metadata = dict(stream.metadata() or {})
     except (OSError, SafetensorError):
         return None
     return (parts, metadata) if metadata.pop(SUM, None) == _sum(parts) else None
+
+
+def entries(folder: Path) -> list[tuple[float, int, Path]]:
+    """Return time of last use, bytes and path of a folder's tensor files, the least recently used first."""
+    found = []
+    for path in folder.glob("*.safetensors"):
+        # Another process may remove it meanwhile.
+        with contextlib.suppress(FileNotFoundError):
+            state = path.stat()
+            found.append((state.st_mtime, state.st_size, path))
+    return sorted(found)
+
+
+def make_room(folder: Path, limit: int, newest: Path) -> None:
+    """Remove the least recently used files of a folder that holds more bytes than it may, but never the newest."""
+    present = entries(folder)
+    excess = sum(size for _, size, _ in present) - limit
+    for _, size, path in present:
+        if excess <= 0:
+            return
+        if path != newest:
+            path.unlink(missing_ok=True)
+            excess -= size
 
 
 def _sum(parts: Mapping[str, torch.Tensor]) -> str:

@@ -142,7 +142,6 @@ def _artifact_folder(run: Run, number: int) -> Path:
     task = {
         "do": "rebuild",
         "configuration": dict(trial.configuration),
-        "seed": trial.seed,
         "folder": str(folder),
     }
     try:

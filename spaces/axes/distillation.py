@@ -9,8 +9,9 @@ from slimfront.spaces.structure import Anatomy
 from slimfront.studies.compressed import Capabilities
 from slimfront.studies.schema import DistillationSpec, SpaceSpec
 
-STEPS, TEMPERATURE, WEIGHT = "distillation/steps", "distillation/temperature", "distillation/weight"
-HIDDEN, ATTENTION, RATE = "distillation/hidden", "distillation/attention", "distillation/learning_rate"
+PREFIX = "distillation/"
+STEPS, TEMPERATURE, WEIGHT = f"{PREFIX}steps", f"{PREFIX}temperature", f"{PREFIX}weight"
+HIDDEN, ATTENTION, RATE = f"{PREFIX}hidden", f"{PREFIX}attention", f"{PREFIX}learning_rate"
 
 
 @AXES.register("distillation")

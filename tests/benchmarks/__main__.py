@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-NAMES = ("trials", "hypervolume", "racing", "prediction", "second_study", "asking", "memory", "methods")
+NAMES = ("trials", "hypervolume", "racing", "prediction", "second_study", "asking", "memory", "methods", "recovery")
 
 
 def main() -> None:

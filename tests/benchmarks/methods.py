@@ -31,7 +31,7 @@ def prepared(criterion: str, quantizer: str) -> Evaluator:
 def accuracy(evaluator: Evaluator, folder: Path, **changes: Any) -> float:
     """Return the held-out accuracy of the dense configuration with some values changed."""
     values = {**evaluator.space.dense(), **{name.replace("_", "/"): value for name, value in changes.items()}}
-    evaluator.lower(evaluator.space.canonical(values), 0, folder)
+    evaluator.lower(evaluator.space.canonical(values), folder)
     found = float(evaluator.held_out(folder)["accuracy"]["value"])
     print(f"  {changes}: {found:.4f}", file=sys.stderr, flush=True)
     return found

@@ -49,7 +49,7 @@ def answers(material: Material, folder: Path, configurations: Sequence[Configura
     for number, configuration in enumerate(configurations):
         place = folder / f"{configuration.sha256[:16]}.npy"
         if not place.exists():
-            session = evaluator.runtime.load(evaluator.lower(configuration, number, folder / "artifact"))
+            session = evaluator.runtime.load(evaluator.lower(configuration, folder / "artifact"))
             logits = read(session, examples, examples.partition(BATCH))
             np.save(place, np.stack([logits[index] for index in range(len(examples))]))
             print(f"  {number + 1} of {len(configurations)}", file=sys.stderr, flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from slimfront.search.engines import ENGINES
 from slimfront.search.export import EXPORTERS
 from slimfront.search.records import Records
 from slimfront.search.run import Run
+from slimfront.studies.cache import cache_root
 from slimfront.studies.errors import NoFeasiblePoint, RecordsError, StudyError
 
 StudyFile = Callable[..., Path]
@@ -212,3 +214,21 @@ def test_dashboard_opens_the_records(finished_run: Path) -> None:
     from optuna_dashboard import wsgi
 
     assert callable(wsgi(storage))
+
+
+def test_a_search_in_rungs_goes_on_where_it_stopped(study_data: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    """Students at rest are taken from the disk in one run, and trained anew in the other: the trials are the same."""
+    data = study_data("bert", trials=18, sampler="evolution", reduction_factor=2)
+    data["space"]["distillation"]["steps"] = [0, 2, 4]
+    path = tmp_path / "study.yaml"
+    path.write_text(json.dumps(data))
+    assert slimfront("launch", path, "--run", tmp_path / "whole").returncode == 0
+    assert slimfront("launch", path, "--run", tmp_path / "parts", "--trials", 13).returncode == 0
+    shutil.rmtree(cache_root() / "students")
+    assert slimfront("launch", path, "--run", tmp_path / "parts").returncode == 0
+    trials = Records(tmp_path / "whole").trials()
+    assert outcomes(tmp_path / "whole") == outcomes(tmp_path / "parts")
+    steps = "distillation/steps"
+    promoted = [trial for trial in trials if trial.kind == "promoted"]
+    assert promoted and all(trial.configuration[steps] == 0 for trial in trials if trial.kind != "promoted")
+    assert {trial.configuration[steps] for trial in promoted} == {2, 4}

@@ -60,7 +60,7 @@ def test_the_coordinator_lays_the_same_space(prepared: Prepared) -> None:
 def test_sizes_are_predicted_to_the_byte(prepared: Prepared, tmp_path: Path) -> None:
     chosen = [*prepared.space.uniform(), *prepared.draw(12)]
     for number, configuration in enumerate(chosen):
-        artifact = prepared.evaluator.lower(configuration, 0, tmp_path / str(number))
+        artifact = prepared.evaluator.lower(configuration, tmp_path / str(number))
         on_disk = sum((tmp_path / str(number) / name).stat().st_size for name in artifact.files)
         assert prepared.predictor.predict([configuration]).size[0] == artifact.size() == on_disk
 
@@ -93,7 +93,7 @@ def test_sensitivity_orders_single_changes_as_they_are(prepared: Prepared) -> No
         before = subject.module(**inputs).logits.double().log_softmax(-1)
         told, true = [], []
         for name, level, configuration in singles(prepared):
-            compressed = evaluator.compress(configuration, 0)
+            compressed = evaluator.compress(configuration)
             draft = evaluator.space.draft(evaluator.scores, configuration)
             module = draft.cut(subject.module, evaluator.bank.codes)
             values = {n: v if isinstance(v, torch.Tensor) else v.dequantize() for n, v in compressed.tensors.items()}
@@ -119,7 +119,7 @@ def test_loss_of_mixtures_is_ordered(prepared: Prepared, tmp_path: Path) -> None
 def test_a_trial_compresses_nothing_that_the_bank_has(prepared: Prepared) -> None:
     before = prepared.evaluator.bank.made
     for configuration in prepared.draw(10, 2):
-        prepared.evaluator.compress(configuration, 0)
+        prepared.evaluator.compress(configuration)
     again = Evaluator.prepare(prepared.evaluator.study, lambda _text, _share: None)
     assert prepared.evaluator.bank.made == before and again.bank.made == 0
 

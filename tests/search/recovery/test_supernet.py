@@ -44,7 +44,7 @@ def divergence(evaluator: Evaluator) -> float:
     with torch.no_grad():
         dense = evaluator.subject.module(**inputs).logits.double().log_softmax(-1)
         for configuration in draw(evaluator.space, 10):
-            values = {n: as_floats(v).float() for n, v in evaluator.compress(configuration, 0).tensors.items()}
+            values = {n: as_floats(v).float() for n, v in evaluator.compress(configuration).tensors.items()}
             draft = evaluator.space.draft(evaluator.scores, configuration)
             found = run(evaluator.base.module, draft, values, inputs).logits.double().log_softmax(-1)
             total += float((dense.exp() * (dense - found)).sum(-1).mean()) / 10
@@ -55,7 +55,7 @@ def test_stitched_models_begin_recovered(plain: Evaluator) -> None:
     study = plain.study.model_copy(update={"recovery": SharedRecovery(steps=60, learning_rate=1e-3)})
     recovered = Evaluator.prepare(study, lambda _text, _share: None)
     assert divergence(recovered) < 0.6 * divergence(plain)
-    dense = recovered.compress(recovered.space.dense(), 0).tensors
+    dense = recovered.compress(recovered.space.dense()).tensors
     own = dict(plain.subject.module.named_parameters())
     assert all(torch.equal(as_floats(value), own[name]) for name, value in dense.items())
 

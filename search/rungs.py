@@ -1,0 +1,123 @@
+"""Multi-fidelity with several objectives: recovery goes on in rungs, and only the best reach the next one."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import moocore
+import numpy as np
+import numpy.typing as npt
+from slimfront.search.front import losses_of
+from slimfront.search.ledger import Ledger
+from slimfront.search.records import Trial
+from slimfront.spaces.axes.distillation import PREFIX, STEPS
+from slimfront.spaces.configuration import Configuration
+from slimfront.spaces.domain import Value
+from slimfront.spaces.space import Space
+
+Json = dict[str, Any]
+
+
+class Rungs:
+    """Multi-objective asynchronous successive halving over the number of recovery steps.
+
+    A configuration is tried at the fewest steps first. Whenever a place is free, the best 1 / ``factor`` of the trials
+    at a rung may go on to the next, the highest rung first (Li et al. 2020, "A System for Massively Parallel
+    Hyperparameter Tuning", algorithm 2); the best are those of the lowest non-dominated rank, in the widest gap
+    (Schmucker et al. 2021, "Multi-objective Asynchronous Successive Halving", section 3.2), and what keeps the
+    constraints goes before what does not (Deb et al. 2002, "NSGA-II", section VI). A trial that goes on is a trial of
+    its own: every rung is in the records, and what was decided follows from them alone.
+
+    Args:
+        space: The space; its numbers of steps are the rungs.
+        factor: How many trials at a rung let one of them go on; None leaves the steps to the sampler.
+        objectives: Unit and direction by objective.
+    """
+
+    def __init__(self, space: Space, factor: int | None, objectives: Mapping[str, Json]) -> None:
+        domain = space.domains.get(STEPS)
+        self._space, self._factor, self._objectives = space, factor, objectives
+        self._steps = tuple(int(steps) for steps in domain.values) if domain and factor else ()
+
+    def start(self, values: Mapping[str, Value]) -> Configuration:
+        """Return the configuration of some values on the lowest rung."""
+        return self._space.canonical({**values, STEPS: self._steps[0]} if self._steps else values)
+
+    def promotion(self, ledger: Ledger, seed: int) -> Configuration | None:
+        """Return what goes on to its next rung, or None while nothing may.
+
+        Args:
+            ledger: All trials so far.
+            seed: Draws how a model is distilled that was not distilled before.
+        """
+        if self._factor is None or len(self._steps) < 2:
+            return None
+        tried = ledger.configurations()
+        finished = [trial for trial in ledger.arrived(0) if trial.cached_from is None and trial.kind != "dense"]
+        for rung in reversed(range(len(self._steps) - 1)):
+            here = [trial for trial in finished if trial.configuration[STEPS] == self._steps[rung]]
+            gone = {self._stem(c, rung) for c in tried if int(c[STEPS]) > self._steps[rung]}
+            for trial in self._best(here)[: len(here) // self._factor]:
+                if self._stem(trial.configuration, rung) not in gone:
+                    return self._next(trial.configuration, rung, ledger, seed)
+        return None
+
+    def _stem(self, configuration: Configuration, rung: int) -> tuple[Value, ...]:
+        """Return what a configuration has in common with those that it may become on higher rungs."""
+        settings = PREFIX if not self._steps[rung] else STEPS
+        return tuple(value for name, value in configuration.items() if not name.startswith(settings))
+
+    def _next(self, configuration: Configuration, rung: int, ledger: Ledger, seed: int) -> Configuration:
+        settings: Mapping[str, Value] = configuration
+        if not self._steps[rung]:
+            settings = self._settings(ledger, random.Random(seed))
+        own = {name: value for name, value in settings.items() if name.startswith(PREFIX)}
+        return self._space.canonical({**configuration, **own, STEPS: self._steps[rung + 1]})
+
+    def _settings(self, ledger: Ledger, rng: random.Random) -> Mapping[str, Value]:
+        """Return settings of distillation: as often those of a recovered trial that no other beats as new ones."""
+        good = [trial for trial in ledger.steering if int(trial.configuration[STEPS]) > 0]
+        good.sort(key=lambda trial: trial.number)
+        drawn = {name: rng.choice(domain.values) for name, domain in self._space.domains.items()}
+        return rng.choice(good).configuration if good and rng.random() < 0.5 else drawn
+
+    def _best(self, trials: Sequence[Trial]) -> list[Trial]:
+        """Return trials of one rung, the most promising first."""
+        if not trials:
+            return []
+        values = [{name: trial.steer(name) for name in self._objectives} for trial in trials]
+        losses = losses_of(self._objectives, values)
+        broken = _broken(trials)
+        ranks = moocore.pareto_rank(losses)
+        gaps = np.zeros(len(trials))
+        for rank in np.unique(ranks):
+            gaps[ranks == rank] = crowding(losses[ranks == rank])
+        order = np.lexsort((np.array([trial.number for trial in trials]), -gaps, ranks, broken))
+        return [trials[row] for row in order]
+
+
+def _broken(trials: Sequence[Trial]) -> npt.NDArray[np.float64]:
+    """Return by how much trials break the constraints together, each in shares of its worst, ``(trials,)``."""
+    names = sorted({name for trial in trials for name in trial.violations})
+    found = np.array([[max(0.0, trial.violations.get(name, 0.0)) for name in names] for trial in trials])
+    found = found.reshape(len(trials), len(names))
+    total: npt.NDArray[np.float64] = (found / np.maximum(found.max(axis=0, initial=0.0), 1e-12)).sum(axis=1)
+    return total
+
+
+def crowding(losses: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the crowding distance of points that do not dominate each other (Deb et al. 2002, "NSGA-II", section III).
+
+    Args:
+        losses: ``(points, objectives)``.
+    """
+    found = np.zeros(len(losses))
+    for column in losses.T:
+        order = np.argsort(column, kind="stable")
+        span = column[order[-1]] - column[order[0]]
+        found[order[[0, -1]]] = np.inf
+        if span > 0:
+            found[order[1:-1]] += (column[order[2:]] - column[order[:-2]]) / span
+    return found

@@ -1,0 +1,114 @@
+"""Who goes on to the next rung."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+from slimfront.search.ledger import Ledger
+from slimfront.search.records import Trial
+from slimfront.search.rungs import Rungs, crowding
+from slimfront.spaces.configuration import Configuration
+from slimfront.spaces.space import Space
+from slimfront.spaces.structure import walk
+from slimfront.studies.compressed import Capabilities
+from slimfront.studies.schema import BitsSpec, DistillationSpec, SpaceSpec
+
+from tests.conftest import example_inputs, make_encoder
+from tests.search.test_coordinator import OBJECTIVES
+
+STEPS = (0, 10, 30, 90)
+SPACE = Space(
+    SpaceSpec(
+        bits=BitsSpec(levels=(2, 4, 8, 32), granularity="layer"),
+        distillation=DistillationSpec(steps=STEPS, temperature=(1.0, 4.0)),
+    ),
+    walk(make_encoder("bert"), example_inputs()),
+    Capabilities((2, 4, 8, 32), (64, 32), ("f32",)),
+)
+
+
+def draw(seed: int) -> Configuration:
+    rng = np.random.default_rng(seed)
+    return SPACE.canonical({n: d.values[rng.integers(len(d.values))] for n, d in SPACE.domains.items()})
+
+
+def put(ledger: Ledger, configuration: Configuration, state: str = "complete", **values: float) -> Trial:
+    number = len(ledger)
+    bits = sum(int(value) for name, value in configuration.items() if name.startswith("bits/"))
+    measured = {"size": float(bits), "latency": bits / 9, "accuracy": 0.8} | values
+    measurements: dict[str, Any] = {n: {"value": v, "unit": "", "steer": v} for n, v in measured.items()}
+    violations = {"accuracy": 0.7 - measured["accuracy"]}
+    trial = Trial(number, "running", configuration, "sampled" if number else "dense", 0, {}, {}, {}, None, None, 1, {})
+    ledger.put(trial)
+    ended = Trial(number, state, configuration, trial.kind, 0, measurements, {}, violations, None, None, 1, {})
+    ledger.put(ended)
+    return ended
+
+
+def bits(configuration: Configuration) -> dict[str, Any]:
+    return {name: value for name, value in configuration.items() if name.startswith("bits/")}
+
+
+def test_crowding_by_hand() -> None:
+    points = np.array([[0.0, 4.0], [1.0, 2.0], [2.0, 1.0], [4.0, 0.0]])
+    assert crowding(points).tolist() == [np.inf, pytest.approx(0.5 + 0.75), pytest.approx(0.75 + 0.5), np.inf]
+    assert np.isfinite(crowding(np.ones((3, 2)))).sum() == 1
+
+
+def test_the_best_goes_on_first_and_only_once() -> None:
+    rungs, ledger = Rungs(SPACE, 3, OBJECTIVES), Ledger(OBJECTIVES, [])
+    put(ledger, SPACE.dense())
+    for seed, accuracy in enumerate((0.6, 0.75)):
+        put(ledger, rungs.start(draw(seed)), accuracy=accuracy, size=9.0, latency=9.0)
+    assert rungs.promotion(ledger, 1) is None
+    best = put(ledger, rungs.start(draw(7)), accuracy=0.79, size=9.0, latency=9.0)
+    gone = rungs.promotion(ledger, 1)
+    assert gone is not None and gone["distillation/steps"] == 10
+    assert bits(gone) == bits(best.configuration)
+    assert rungs.promotion(ledger, 1) == gone
+    put(ledger, gone, accuracy=0.8)
+    assert rungs.promotion(ledger, 2) is None
+
+
+def test_what_keeps_the_constraints_goes_before_what_does_not() -> None:
+    rungs, ledger = Rungs(SPACE, 2, OBJECTIVES), Ledger(OBJECTIVES, [])
+    put(ledger, SPACE.dense())
+    put(ledger, rungs.start(draw(1)), accuracy=0.2, size=1.0, latency=1.0)
+    kept = put(ledger, rungs.start(draw(2)), accuracy=0.71, size=50.0, latency=50.0)
+    gone = rungs.promotion(ledger, 0)
+    assert gone is not None and bits(gone) == bits(kept.configuration)
+
+
+def test_each_rung_gets_its_share_and_going_on_continues_the_same_student() -> None:
+    """An asynchronous run in miniature: whatever may go on does, else something new begins."""
+    rungs, ledger, rng = Rungs(SPACE, 3, OBJECTIVES), Ledger(OBJECTIVES, []), np.random.default_rng(0)
+    put(ledger, SPACE.dense())
+    counts = dict.fromkeys(STEPS, 0)
+    for seed in range(260):
+        chosen = rungs.promotion(ledger, seed) or rungs.start(draw(seed))
+        if ledger.visited(chosen):
+            continue
+        steps = int(chosen["distillation/steps"])
+        if steps:
+            below = {STEPS[STEPS.index(steps) - 1]}
+            stems = [c for c in ledger.configurations() if c["distillation/steps"] in below]
+            assert any(SPACE.canonical({**chosen, "distillation/steps": next(iter(below))}) == c for c in stems)
+        counts[steps] += 1
+        state = "stopped" if rng.random() < 0.3 else "complete"
+        put(ledger, chosen, state, accuracy=float(rng.uniform(0.6, 0.8)))
+    # A few more than a third: who was among the best once has gone on, whoever came later.
+    for low, high in itertools.pairwise(STEPS):
+        assert counts[low] // 3 <= counts[high] <= 1.25 * counts[low] / 3 + 1
+
+
+def test_without_a_factor_the_steps_stay_the_samplers() -> None:
+    rungs, ledger = Rungs(SPACE, None, OBJECTIVES), Ledger(OBJECTIVES, [])
+    configuration = SPACE.canonical({**draw(3), "distillation/steps": 90})
+    assert rungs.start(configuration) == configuration
+    put(ledger, SPACE.dense())
+    for seed in range(9):
+        put(ledger, draw(seed))
+    assert rungs.promotion(ledger, 0) is None
