@@ -21,7 +21,7 @@ from slimfront.objectives.runtimes.runtime import Blueprint, read
 from slimfront.search.bank import Bank
 from slimfront.search.clock import Clock
 from slimfront.search.forecast import margins, stratified_mean
-from slimfront.search.preparation import anatomy_of, lay_space, levels, objectives_of
+from slimfront.search.preparation import anatomy_on, lay_space, levels, objectives_of
 from slimfront.search.racing import LOGITS, Bar, Race
 from slimfront.search.recovery.distil import Teacher
 from slimfront.search.recovery.supernet import super_network
@@ -33,7 +33,7 @@ from slimfront.spaces.draft import Scores
 from slimfront.spaces.quantizers import QUANTIZERS
 from slimfront.spaces.space import Space
 from slimfront.studies.cache import cached
-from slimfront.studies.compressed import CompressedModel
+from slimfront.studies.compressed import CompressedModel, Removal
 from slimfront.studies.encoding import Encoded
 from slimfront.studies.models import weights_sha256
 from slimfront.studies.processor import processor_name
@@ -100,13 +100,13 @@ class Evaluator:
         """
         subject = load_subject(study)
         # Laid before anything is trained: a space that is wrong should not cost the user that time.
-        runtime, space = lay_space(study, anatomy_of(subject))
+        runtime, space = lay_space(study, anatomy_on(study.target, subject, study.space.depth is not None))
         subject = trained(subject, study, progress)
         scores = importance(subject, space.anatomy, study.space.sparsity, progress)
         teacher = _teacher(study, subject, space, progress)
-        cuts = {structure.name: structure.cut() for structure in space.anatomy.structures}
-        cuts = cuts if study.space.sparsity else {}
-        blueprint = runtime.prepare(subject.module, subject.example(), cuts, subject.weights)
+        cuts = {s.name: s.cut() for s in space.anatomy.structures if study.space.sparsity}
+        removals = {b.name: Removal(b.weights, b.remove) for b in space.anatomy.blocks if study.space.depth}
+        blueprint = runtime.prepare(subject.module, subject.example(), cuts, removals, subject.weights)
         base = subject
         if study.recovery and teacher:
             module = super_network(space, scores, teacher, subject.weights, study.recovery, progress)

@@ -11,7 +11,7 @@ from typing import Any
 from slimfront.objectives.runtimes import RUNTIMES
 from slimfront.search.engines import ENGINES
 from slimfront.search.launching import check_names
-from slimfront.search.preparation import anatomy_of, lay_space
+from slimfront.search.preparation import anatomy_on, lay_space
 from slimfront.search.samplers import SAMPLERS
 from slimfront.spaces.criteria import CRITERIA
 from slimfront.spaces.quantizers import QUANTIZERS
@@ -44,7 +44,7 @@ def check(path: Path) -> tuple[Study, Subject, Space]:
         QUANTIZERS.get(study.space.bits.quantizer, where="space.bits.quantizer")
     with torch_threads(1):
         subject = load_subject(study)
-        _runtime, space = lay_space(study, anatomy_of(subject))
+        _runtime, space = lay_space(study, anatomy_on(study.target, subject, study.space.depth is not None))
     return study, subject, space
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -14,12 +15,12 @@ from slimfront.spaces.draft import Scores
 from slimfront.spaces.space import Space
 from slimfront.spaces.structure import Anatomy, walk
 from slimfront.studies.cache import cached
-from slimfront.studies.schema import Study
+from slimfront.studies.schema import Study, TargetSpec
 from slimfront.studies.subject import Subject
 
 ANATOMY = "anatomy.json"
 # Counted up when a walk finds something else: what is in the cache is then walked again.
-WALK_VERSION = 1
+WALK_VERSION = 2
 
 
 def objectives_of(study: Study) -> dict[str, Objective]:
@@ -41,6 +42,25 @@ def anatomy_of(subject: Subject) -> Anatomy:
 
     text = (cached("anatomy", key, build) / ANATOMY).read_text(encoding="utf-8")
     return Anatomy.from_json(json.loads(text))
+
+
+def anatomy_on(target: TargetSpec, subject: Subject, depth: bool) -> Anatomy:
+    """Return what the subject's model is made of, as far as a target can take it apart.
+
+    Args:
+        target: The study's section ``target``.
+        subject: The model.
+        depth: Whether blocks may be removed.
+    """
+    anatomy = anatomy_of(subject)
+    if not depth:
+        return anatomy
+    runtime = RUNTIMES.get(target.runtime, where="target.runtime")(target)
+    names = [block.name for block in anatomy.blocks]
+    left = set(runtime.removable(subject.module, subject.example(), names, subject.weights))
+    refused = {name: "the target cannot take this block out of its graph" for name in names if name not in left}
+    blocks = tuple(block for block in anatomy.blocks if block.name in left)
+    return replace(anatomy, blocks=blocks, refused={**anatomy.refused, **refused})
 
 
 def lay_space(study: Study, anatomy: Anatomy) -> tuple[Runtime, Space]:

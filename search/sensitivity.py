@@ -6,12 +6,14 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from slimfront.search.bank import Bank
 from slimfront.spaces.draft import Draft, Scores
 from slimfront.spaces.space import Space
+from slimfront.spaces.structure import Anatomy
 from slimfront.spaces.surgery import Slice
 from slimfront.studies.cache import cached, digest
 from slimfront.studies.compressed import as_floats
@@ -21,7 +23,7 @@ from torch import nn
 
 Progress = Callable[[str, float], None]
 Losses = dict[str, list[float]]
-FILE, VERSION = "sensitivity.json", 1
+FILE, VERSION = "sensitivity.json", 2
 SENTENCES, BATCH = 64, 32
 # Up to so many classes every one is looked at; beyond, so many are drawn for each sentence.
 CLASSES = 3
@@ -29,7 +31,7 @@ CLASSES = 3
 
 @dataclass
 class _Layer:
-    """What one linear layer or embedding table sees in one batch, and what its output does to the predictions."""
+    """What a linear layer, embedding table or block sees in one batch, and what its output does to the predictions."""
 
     module: nn.Module
     read: torch.Tensor | None = None
@@ -42,6 +44,11 @@ class _Layer:
         if isinstance(self.module, nn.Embedding):
             return delta[self.read].expand(self.made.shape)
         return self.read @ delta.T
+
+    def removal(self) -> torch.Tensor:
+        """Return how the output changes when what is read is given on as it is."""
+        assert self.read is not None and self.made is not None
+        return self.read - self.made.detach()
 
 
 def sensitivities(subject: Subject, space: Space, scores: Scores, bank: Bank, progress: Progress) -> Losses:
@@ -92,7 +99,7 @@ def _measure(subject: Subject, space: Space, scores: Scores, bank: Bank, progres
     losses: Losses = {name: [0.0] * len(domain.values) for name, domain in space.domains.items()}
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]
-        layers, probabilities = _look(subject, part, rng)
+        layers, probabilities = _look(subject, space.anatomy, part, rng)
         for number, (name, level, draft) in enumerate(steps):
             moved = _moves(draft, bank, layers, len(part))
             losses[name][level] += 0.5 * float((probabilities * moved**2).sum()) / len(rows)
@@ -113,11 +120,17 @@ def _steps(space: Space, scores: Scores) -> Iterator[tuple[str, int, Draft]]:
                 yield name, level, space.draft(scores, configuration)
 
 
-def _look(subject: Subject, rows: list[int], rng: np.random.Generator) -> tuple[dict[str, _Layer], torch.Tensor]:
+def _look(
+    subject: Subject, anatomy: Anatomy, rows: list[int], rng: np.random.Generator
+) -> tuple[dict[str, _Layer], torch.Tensor]:
     """Run a batch; return each layer's view of it, and the weight of each class looked at, ``(looks, rows)``."""
     module = subject.module
-    layers = {name: _Layer(part) for name, part in module.named_modules() if isinstance(part, nn.Linear | nn.Embedding)}
-    handles = [layer.module.register_forward_hook(_watch(layer, len(rows))) for layer in layers.values()]
+    blocks = {block.name for block in anatomy.blocks}
+    watched = {n: p for n, p in module.named_modules() if n in blocks or isinstance(p, nn.Linear | nn.Embedding)}
+    layers = {name: _Layer(part) for name, part in watched.items()}
+    handles = [
+        layer.module.register_forward_hook(_watch(layer, len(rows)), with_kwargs=True) for layer in layers.values()
+    ]
     try:
         inputs, _labels = tensors(subject.train, rows)
         log_probabilities = module(**inputs).logits.float().log_softmax(-1)
@@ -136,14 +149,15 @@ def _look(subject: Subject, rows: list[int], rng: np.random.Generator) -> tuple[
     return used, weights
 
 
-def _watch(layer: _Layer, rows: int) -> Callable[..., torch.Tensor]:
-    def hook(_module: nn.Module, args: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+def _watch(layer: _Layer, rows: int) -> Callable[..., Any]:
+    def hook(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], given: Any) -> Any:
+        output: torch.Tensor = given[0] if isinstance(given, tuple) else given
         if output.shape[0] == 1 and rows > 1:
             # Positions are looked up once for all sentences: give each its own slope.
             output = output.expand(rows, *output.shape[1:])
         output = output if output.requires_grad else output.detach().clone().requires_grad_(True)
-        layer.read, layer.made = args[0].detach(), output
-        return output
+        layer.read, layer.made = (args[0] if args else next(iter(kwargs.values()))).detach(), output
+        return (output, *given[1:]) if isinstance(given, tuple) else output
 
     return hook
 
@@ -163,14 +177,21 @@ def _moves(draft: Draft, bank: Bank, layers: Mapping[str, _Layer], rows: int) ->
     """Return the first-order change of each log probability that is looked at, ``(looks, rows)``."""
     total = torch.zeros(())
     slices = draft.slices()
-    for name in {name.removesuffix(".weight") for name in (*draft.bits, *slices)} & set(layers):
+    changed = draft.left({*draft.bits, *slices})
+    for name in {name.removesuffix(".weight") for name in changed} & set(layers):
         delta = _delta(draft, bank, f"{name}.weight", slices.get(f"{name}.weight", Slice()))
         if delta is None:
             continue
         change = layers[name].change(delta)
-        parts = [_by_sentence(change * slope, rows) for slope in layers[name].slopes]
-        total = total + torch.stack(parts)
+        total = total + _moved(layers[name], change, rows)
+    for block in draft.gone():
+        total = total + _moved(layers[block.name], layers[block.name].removal(), rows)
     return total
+
+
+def _moved(layer: _Layer, change: torch.Tensor, rows: int) -> torch.Tensor:
+    """Return the first-order change of each log probability when a layer's output changes, ``(looks, rows)``."""
+    return torch.stack([_by_sentence(change * slope, rows) for slope in layer.slopes])
 
 
 def _by_sentence(moves: torch.Tensor, rows: int) -> torch.Tensor:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import torch
+from slimfront.spaces.blocks import Block
 from slimfront.spaces.quantizers.quantizer import group_size
-from slimfront.spaces.structure import Anatomy
+from slimfront.spaces.structure import Anatomy, Structure
 from slimfront.spaces.surgery import Slice, remove_units
 from slimfront.studies.compressed import Capabilities, CompressedModel, Form, QuantizedTensor
 from torch import nn
@@ -65,6 +66,7 @@ class Draft:
         precision: The inference precision.
         keep: Ascending indices of the units kept, by structure; absent means all.
         bits: Bit-width by weight; absent means 32.
+        skipped: Names of blocks that are removed whole; what else was chosen for them does not count.
         recovery: How to distil, or None.
     """
 
@@ -74,44 +76,58 @@ class Draft:
     precision: str
     keep: dict[str, list[int]] = field(default_factory=dict)
     bits: dict[str, int] = field(default_factory=dict)
+    skipped: set[str] = field(default_factory=set)
     recovery: Recovery | None = None
 
     @property
     def kept(self) -> dict[str, int]:
         """Number of units kept, by structure from which some are removed."""
-        return {name: len(units) for name, units in self.keep.items()}
+        return {structure.name: len(self.keep[structure.name]) for structure in self._cut()}
 
     @property
     def compresses(self) -> bool:
         """Whether anything is removed or turned into codes."""
-        return bool(self.keep) or any(bits < 16 for bits in self.bits.values())
+        return bool(self.keep or self.skipped) or any(bits < 16 for bits in self.bits.values())
+
+    def gone(self) -> tuple[Block, ...]:
+        """Return the blocks that are removed whole."""
+        return tuple(block for block in self.anatomy.blocks if block.name in self.skipped)
+
+    def left(self, names: Iterable[str]) -> list[str]:
+        """Return those of some parameters that do not go with a block."""
+        gone = {name for block in self.gone() for name in block.weights}
+        return [name for name in names if name not in gone]
+
+    def _cut(self) -> list[Structure]:
+        """Return the structures that are still there and lose some units."""
+        gone = {s.name for block in self.gone() for s in self.anatomy.within(block)}
+        return [s for s in self.anatomy.structures if s.name in self.keep and s.name not in gone]
 
     def slices(self) -> dict[str, Slice]:
         """Return which rows and columns are kept of each parameter that is cut."""
         found: dict[str, Slice] = {}
-        for structure in self.anatomy.structures:
-            if structure.name in self.keep:
-                for name, part in structure.slices(self.keep[structure.name]).items():
-                    found[name] = found.get(name, Slice()).merged(part)
+        for structure in self._cut():
+            for name, part in structure.slices(self.keep[structure.name]).items():
+                found[name] = found.get(name, Slice()).merged(part)
         return found
 
     def forms(self, shapes: Mapping[str, Sequence[int]]) -> dict[str, Form]:
-        """Return the form of each parameter of a model whose dense shapes are given."""
+        """Return the form of each parameter that is left of a model whose dense shapes are given."""
         slices, found = self.slices(), {}
-        for name, shape in shapes.items():
-            cut = slices.get(name, Slice()).shape(shape)
+        for name in self.left(shapes):
+            cut = slices.get(name, Slice()).shape(shapes[name])
             bits = self.bits.get(name, 32)
             found[name] = Form(bits, cut, group_size(cut[1], bits, self.capabilities) if bits < 16 else 0)
         return found
 
     def stitch(self, dense: nn.Module, codes: Codes) -> CompressedModel:
         """Put the compressed model together from the dense model's own values and codes: nothing is computed."""
-        slices = self.slices()
+        slices, values = self.slices(), dict(dense.named_parameters())
         tensors = {
-            name: self._stitched(name, value.detach(), slices.get(name, Slice()), codes)
-            for name, value in dense.named_parameters()
+            name: self._stitched(name, values[name].detach(), slices.get(name, Slice()), codes)
+            for name in self.left(values)
         }
-        return CompressedModel(tensors, self.kept, self.precision)
+        return CompressedModel(tensors, self.kept, self.precision, frozenset(self.skipped))
 
     def _stitched(self, name: str, value: torch.Tensor, cut: Slice, codes: Codes) -> torch.Tensor | QuantizedTensor:
         bits = self.bits.get(name, 32)
@@ -122,21 +138,22 @@ class Draft:
 
     def floats(self, dense: nn.Module, codes: Codes, names: Collection[str]) -> dict[str, torch.Tensor]:
         """Return the parts that stay of some parameters, as floats."""
-        slices, found = self.slices(), {}
-        for name, value in dense.named_parameters():
-            if name in names:
-                part = slices.get(name, Slice())
-                whole = value.detach() if part.columns is None else codes(name, 32, part.columns)
-                assert isinstance(whole, torch.Tensor)
-                found[name] = Slice(rows=part.rows).of(whole)
+        slices, values = self.slices(), dict(dense.named_parameters())
+        found = {}
+        for name in self.left(names):
+            part = slices.get(name, Slice())
+            whole = values[name].detach() if part.columns is None else codes(name, 32, part.columns)
+            assert isinstance(whole, torch.Tensor)
+            found[name] = Slice(rows=part.rows).of(whole)
         return found
 
     def cut(self, dense: nn.Module, codes: Codes) -> nn.Module:
         """Return a copy of the dense model, in floats, without the units that are removed."""
         module = copy.deepcopy(dense)
-        for s in self.anatomy.structures:
-            if s.name in self.keep:
-                remove_units(module, s.producers, s.consumer, s.units, s.size, self.keep[s.name], s.recipe)
+        for s in self._cut():
+            remove_units(module, s.producers, s.consumer, s.units, s.size, self.keep[s.name], s.recipe)
+        for block in self.gone():
+            block.remove(module)
         with torch.no_grad():
             for name, value in self.floats(dense, codes, self.slices().keys()).items():
                 module.get_parameter(name).copy_(value)

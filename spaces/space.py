@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 
 from slimfront.spaces.axes import AXES, Axis
+from slimfront.spaces.axes.depth import removed_blocks
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.domain import Domain, Value
 from slimfront.spaces.draft import Draft, Scores
@@ -41,11 +42,12 @@ class Space:
             self._names[name] = tuple(own := axis.domains())
             self.domains |= own
         self._dense = {name: axis.dense() for name, axis in self.axes.items()}
+        self._served = self._parameters_of_blocks()
         if not self.domains:
             raise StudyError(
                 "the space is empty: no axis leaves a choice",
                 where="space",
-                allowed="at least one of sparsity, bits, precision, distillation with two values",
+                allowed="at least one of depth, sparsity, bits, precision, distillation with two values",
                 hint="add levels to space.bits or space.sparsity",
             )
 
@@ -59,7 +61,22 @@ class Space:
         for axis_name, axis in self.axes.items():
             own = {name: values[name] for name in self._names[axis_name]}
             canonical |= axis.canonical(own)
-        return Configuration(canonical)
+        return Configuration(canonical | self._idle(canonical))
+
+    def _parameters_of_blocks(self) -> dict[str, frozenset[str]]:
+        """Return for each parameter that changes the weights of some blocks, and no others, the names of the blocks."""
+        owner = {weight: block.name for block in self.anatomy.blocks for weight in block.weights}
+        changed = {name: weights for axis in self.axes.values() for name, weights in axis.weights().items()}
+        served = {name: frozenset(owner.get(weight, "") for weight in weights) for name, weights in changed.items()}
+        return {name: blocks for name, blocks in served.items() if name in self.domains and "" not in blocks}
+
+    def _idle(self, values: Mapping[str, Value]) -> dict[str, Value]:
+        """Return the parameters that serve only removed blocks, at their dense values."""
+        removed = removed_blocks(values)
+        if not removed:
+            return {}
+        dense = {name: value for own in self._dense.values() for name, value in own.items()}
+        return {name: dense[name] for name, served in self._served.items() if served <= removed}
 
     def canonical(self, values: Mapping[str, Value]) -> Configuration:
         """Return the configuration of ``values``, equal for all values that have the same effect."""
@@ -79,7 +96,8 @@ class Space:
     def uniform(self) -> list[Configuration]:
         """Return dense, its faster precisions, and what a hand would try: every layer at the same level.
 
-        Each bit-width alone; each sparsity at 8 and 4 bits with the longest recovery. No duplicates, dense first.
+        Each bit-width alone; each sparsity, and each depth, at 8 and 4 bits with the longest recovery. No duplicates,
+        dense first.
         """
         levels = {name: axis.uniform() or [{}] for name, axis in self.axes.items()}
         fastest, longest = levels["precision"][-1], levels["distillation"][-1]
@@ -89,8 +107,9 @@ class Space:
         found += [self.compose(precision=setting) for setting in levels["precision"][1:]]
         found += [self.compose(bits=setting, precision=fastest) for setting in bits[1:]]
         found += [
-            self.compose(sparsity=sparsity, bits=setting, precision=fastest, distillation=longest)
-            for sparsity in levels["sparsity"][1:]
+            self.compose(**{axis: cut, "bits": setting, "precision": fastest, "distillation": longest})
+            for axis in ("depth", "sparsity")
+            for cut in levels[axis][1:]
             for setting in by_hand
         ]
         return list(dict.fromkeys(found))

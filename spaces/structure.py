@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from slimfront.spaces.blocks import Block, find_blocks
 from slimfront.spaces.surgery import Recipe, Slice, channels_of, find_recipe, remove_units, rows_of
 from slimfront.studies.compressed import Cut
 from torch import nn
@@ -112,11 +113,17 @@ class Anatomy:
         structures: Prunable structures in order of execution.
         groups: Weight groups, embeddings first.
         refused: Structures that were found but cannot be pruned, with the reason.
+        blocks: Blocks that can be removed whole, in order.
     """
 
     structures: tuple[Structure, ...]
     groups: tuple[WeightGroup, ...]
     refused: Mapping[str, str]
+    blocks: tuple[Block, ...] = ()
+
+    def within(self, block: Block) -> tuple[Structure, ...]:
+        """Return the structures of a block."""
+        return tuple(s for s in self.structures if f"{s.consumer}.weight" in block.weights)
 
     def to_json(self) -> Json:
         """Return JSON from which :meth:`from_json` makes an equal anatomy."""
@@ -135,7 +142,8 @@ class Anatomy:
             lists = {name: tuple(entry[name]) for name in ("producers", "rows", "biased")}
             structures.append(Structure(**{**entry, **lists, "recipe": recipe}))
         groups = tuple(WeightGroup(g["name"], g["role"], tuple(g["weights"])) for g in data["groups"])
-        return cls(tuple(structures), groups, dict(data["refused"]))
+        blocks = tuple(Block(b["name"], tuple(b["weights"]), b["wrapped"]) for b in data["blocks"])
+        return cls(tuple(structures), groups, dict(data["refused"]), blocks)
 
 
 def walk(module: nn.Module, inputs: Inputs) -> Anatomy:
@@ -171,7 +179,8 @@ def walk(module: nn.Module, inputs: Inputs) -> Anatomy:
             biased = tuple(producer for producer, layer in layers.items() if layer.bias is not None)
             structures.append(Structure(name, kind, producers, consumer, width // size, size, recipe, rows, biased))
     roles = _roles(candidates, order, blocks)
-    return Anatomy(tuple(structures), tuple(_weight_groups(module, roles, blocks)), refused)
+    groups = tuple(_weight_groups(module, roles, blocks))
+    return Anatomy(tuple(structures), groups, refused, find_blocks(module, inputs))
 
 
 def _linear(module: nn.Module, name: str) -> nn.Linear:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
+from slimfront.spaces.blocks import skipped
 from slimfront.spaces.draft import Codes, Draft
 from slimfront.spaces.quantizers.affine import nearest
 from slimfront.studies.compressed import CompressedModel, QuantizedTensor
@@ -33,13 +35,15 @@ def run(module: nn.Module, draft: Draft, values: Values, inputs: Inputs) -> Any:
 @contextmanager
 def _shaped(module: nn.Module, draft: Draft) -> Iterator[None]:
     before: list[tuple[nn.Module, str, int]] = []
+    kept = draft.kept
     try:
         for structure in draft.anatomy.structures:
-            for path, attribute, value in structure.attributes(draft.kept.get(structure.name, structure.units)):
+            for path, attribute, value in structure.attributes(kept.get(structure.name, structure.units)):
                 part = module.get_submodule(path)
                 before.append((part, attribute, getattr(part, attribute)))
                 setattr(part, attribute, value)
-        yield
+        with skipped(module, draft.gone()):
+            yield
     finally:
         for part, attribute, value in before:
             setattr(part, attribute, value)
@@ -105,7 +109,7 @@ class Student:
             stitched, weight = tensors[name], value.detach()
             coded = isinstance(stitched, QuantizedTensor)
             tensors[name] = rounded(weight, stitched) if coded else weight.to(stitched.dtype)  # type: ignore[arg-type, union-attr]
-        return CompressedModel(tensors, self._stitched.kept, self._stitched.precision)
+        return replace(self._stitched, tensors=tensors)
 
 
 def _start(weight: torch.Tensor, stitched: torch.Tensor | QuantizedTensor) -> torch.Tensor:

@@ -103,6 +103,19 @@ class Cut:
 
 
 @dataclass(frozen=True)
+class Removal:
+    """A block that may be removed whole, as far as a target must know it.
+
+    Attributes:
+        weights: Names of its parameters.
+        remove: Removes it from a module, in place.
+    """
+
+    weights: tuple[str, ...]
+    remove: Callable[[nn.Module], None]
+
+
+@dataclass(frozen=True)
 class CompressedModel:
     """A stitched configuration, ready to be lowered.
 
@@ -110,8 +123,10 @@ class CompressedModel:
         tensors: Every parameter by name: codes, float16 for 16 bits, float32 otherwise.
         kept: Units kept in each prunable structure, by its name; absent means all.
         precision: The inference precision.
+        skipped: Names of the blocks that were removed whole.
     """
 
     tensors: Mapping[str, torch.Tensor | QuantizedTensor]
     kept: Mapping[str, int] = field(default_factory=dict)
     precision: str = "f32"
+    skipped: frozenset[str] = frozenset()

@@ -142,6 +142,16 @@ class SparsitySpec(Strict):
     rows: int = Field(default=256, ge=1)
 
 
+class DepthSpec(Strict):
+    """Whole blocks that are removed; each block has a choice of its own.
+
+    Attributes:
+        levels: Shares of the blocks whose removal, from the end, is tried as a uniform setting.
+    """
+
+    levels: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field(default=(0.0, 0.34), min_length=1, strict=False)
+
+
 class BitsSpec(Strict):
     """Bit-width of each weight group; ``levels`` absent means all that the target packs.
 
@@ -190,6 +200,7 @@ class DistillationSpec(Strict):
 class SpaceSpec(Strict):
     """The axes; one that is absent stays at its dense setting."""
 
+    depth: DepthSpec | None = None
     sparsity: SparsitySpec | None = None
     bits: BitsSpec | None = None
     precision: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)

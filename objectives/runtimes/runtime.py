@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from slimfront.objectives.runtimes.artifact import Artifact
-from slimfront.studies.compressed import Capabilities, CompressedModel, Cut, Form
+from slimfront.studies.compressed import Capabilities, CompressedModel, Cut, Form, Removal
 from slimfront.studies.encoding import Batch, Encoded
 from slimfront.studies.registry import Registry
 from slimfront.studies.schema import TargetSpec
@@ -38,20 +38,21 @@ class Blueprint(ABC):
         """Names of the matrices that are multiplied, which decide the mode and most of the time."""
 
     @abstractmethod
-    def frame_size(self, kept: Mapping[str, int]) -> int:
-        """Return the bytes of the files without any parameter.
+    def frame_size(self, kept: Mapping[str, int], skipped: Collection[str] = ()) -> int:
+        """Return the bytes of the files without any parameter: a sum over structures and blocks.
 
         Args:
-            kept: Units kept by structure; absent means all. The bytes are a sum over structures.
+            kept: Units kept by structure; absent means all.
+            skipped: Blocks that are removed whole, with all their structures.
         """
 
     @abstractmethod
     def parameter_size(self, name: str, form: Form) -> int:
         """Return the bytes that a parameter adds to the files, whatever the others are."""
 
-    def size(self, forms: Mapping[str, Form], kept: Mapping[str, int]) -> int:
+    def size(self, forms: Mapping[str, Form], kept: Mapping[str, int], skipped: Collection[str] = ()) -> int:
         """Return the bytes that :meth:`lower` would write, exactly, without making anything."""
-        return self.frame_size(kept) + sum(self.parameter_size(name, form) for name, form in forms.items())
+        return self.frame_size(kept, skipped) + sum(self.parameter_size(name, form) for name, form in forms.items())
 
     @abstractmethod
     def profile(
@@ -69,7 +70,7 @@ class Blueprint(ABC):
 
         Returns:
             Times, in runs of the reference, by name of the multiplied matrix, by name of the structure for what stands
-            between its matrices, and under the empty name for the rest.
+            between its matrices, by name of the block for its rest, and under the empty name for all other.
         """
 
 
@@ -107,8 +108,23 @@ class Runtime(ABC):
         """
 
     @abstractmethod
+    def removable(
+        self, module: nn.Module, example: Mapping[str, torch.Tensor], blocks: Sequence[str], weights: str
+    ) -> list[str]:
+        """Return those of some blocks, in the order in which they are run, that the runtime can remove from a module.
+
+        Raises:
+            StudyError: the runtime cannot hold this module.
+        """
+
+    @abstractmethod
     def prepare(
-        self, module: nn.Module, example: Mapping[str, torch.Tensor], cuts: Mapping[str, Cut], weights: str
+        self,
+        module: nn.Module,
+        example: Mapping[str, torch.Tensor],
+        cuts: Mapping[str, Cut],
+        removals: Mapping[str, Removal],
+        weights: str,
     ) -> Blueprint:
         """Convert a dense module once; what comes of it is kept in the cache.
 
@@ -116,6 +132,7 @@ class Runtime(ABC):
             module: The dense module in evaluation mode.
             example: A small real batch, ``(rows, tokens)`` each.
             cuts: For each prunable structure how its widths show in the module.
+            removals: The blocks that may be removed whole.
             weights: SHA-256 of its parameters.
 
         Raises:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.table import Table
 from slimfront.search.front import Front, Point, readable
+from slimfront.spaces.axes.depth import removed_blocks
 from slimfront.spaces.configuration import Configuration
 
 
@@ -46,6 +47,8 @@ def summary(configuration: Configuration) -> str:
     if bits:
         parts.append("bits " + ", ".join(f"{role} {'/'.join(dict.fromkeys(v))}" for role, v in bits.items()))
     sparsity = [float(value) for name, value in configuration.items() if name.startswith("sparsity/")]
+    if removed := removed_blocks(configuration):
+        parts.append(f"without {', '.join(sorted(removed))}")
     if any(sparsity):
         parts.append(f"{sum(sparsity) / len(sparsity):.0%} of heads and neurons removed")
     if "precision/inference" in configuration:

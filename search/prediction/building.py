@@ -7,7 +7,6 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -52,8 +51,8 @@ class Builder:
         for positions, members in _by_positions(needed.weights).items():
             forms_of = _apply(self._grid(positions), partial(self._forms, members))
             for name in members:
-                shaped = _apply(forms_of, itemgetter(name))
-                size[positions] = size[positions] + _apply(shaped, partial(self.blueprint.parameter_size, name))
+                shaped = _apply(forms_of, partial(_of, name))
+                size[positions] = size[positions] + _apply(shaped, partial(self._parameter, name))
                 if name in self.blueprint.products:
                     marks[positions] = marks[positions] | _apply(shaped, partial(_mark, forms))
                     for mode, times in latency.items():
@@ -64,7 +63,14 @@ class Builder:
                 units = _apply(grid, partial(self._units, name))
                 size[positions] = size[positions] + _apply(units, partial(self._frame, name))
                 for mode, times in latency.items():
-                    spent = _apply(units, partial(timing.structure, name, _precision(mode)))
+                    spent = _apply(grid, partial(self._between, timing, name, _precision(mode)))
+                    times[positions] = times[positions] + spent
+        for positions, members in _by_positions(needed.blocks).items():
+            grid = self._grid(positions)
+            for name in members:
+                size[positions] = size[positions] + _apply(grid, partial(self._missing_block, name))
+                for mode, times in latency.items():
+                    spent = _apply(grid, partial(self._block, timing, name, _precision(mode)))
                     times[positions] = times[positions] + spent
         size[BASE] = size[BASE] + self.blueprint.frame_size({})
         for mode, times in latency.items():
@@ -86,6 +92,21 @@ class Builder:
     def _frame(self, name: str, units: int) -> int:
         return self.blueprint.frame_size({name: units}) - self.blueprint.frame_size({})
 
+    def _parameter(self, name: str, form: Form | None) -> int:
+        return 0 if form is None else self.blueprint.parameter_size(name, form)
+
+    def _missing_block(self, name: str, draft: Draft) -> int:
+        whole = self.blueprint.frame_size({})
+        return self.blueprint.frame_size({}, {name}) - whole if name in draft.skipped else 0
+
+    def _block(self, timing: Timing, name: str, precision: str, draft: Draft) -> float:
+        return 0.0 if name in draft.skipped else timing.structure(name, precision, 1)
+
+    def _between(self, timing: Timing, name: str, precision: str, draft: Draft) -> float:
+        """Return the time of what stands between a structure's matrices."""
+        gone = any(s.name == name for block in draft.gone() for s in draft.anatomy.within(block))
+        return 0.0 if gone else timing.structure(name, precision, self._units(name, draft))
+
     def _units(self, name: str, draft: Draft) -> int:
         dense = next(structure.units for structure in self.space.anatomy.structures if structure.name == name)
         return draft.kept.get(name, dense)
@@ -94,7 +115,9 @@ class Builder:
         return self.space.capabilities.precisions.index(draft.precision)
 
     def _product_times(self, name: str, shaped: Any, mode: str, timing: Timing) -> Any:
-        def spent(form: Form) -> float:
+        def spent(form: Form | None) -> float:
+            if form is None:
+                return 0.0
             return timing.matrix(name, self.runtime.kernel(form, mode), int(np.prod(form.shape)))
 
         return _apply(shaped, spent)
@@ -119,14 +142,24 @@ class Builder:
         """Find what each parameter changes by setting it alone to its last value."""
         dense = self._draft({})
         forms = dense.forms(self.shapes)
-        found = _Dependencies(dict.fromkeys(self.shapes, ()), {s.name: () for s in self.space.anatomy.structures})
+        anatomy = self.space.anatomy
+        found = _Dependencies(
+            dict.fromkeys(self.shapes, ()),
+            {s.name: () for s in anatomy.structures},
+            {b.name: () for b in anatomy.blocks},
+        )
         for position, (name, domain) in enumerate(self.space.domains.items()):
             draft = self._draft({name: domain.values[-1]})
-            for weight, form in draft.forms(self.shapes).items():
-                if form != forms[weight]:
+            changed = draft.forms(self.shapes)
+            for weight, form in forms.items():
+                if form != changed.get(weight):
                     found.weights[weight] += (position,)
             for structure in draft.keep:
                 found.structures[structure] += (position,)
+            for block in draft.gone():
+                found.blocks[block.name] += (position,)
+                for structure in (s.name for s in anatomy.within(block)):
+                    found.structures[structure] += (position,)
             if draft.precision != dense.precision:
                 found.precision += (position,)
             if (draft.recovery is None) != (dense.recovery is None):
@@ -140,6 +173,7 @@ class _Dependencies:
 
     weights: dict[str, Positions]
     structures: dict[str, Positions]
+    blocks: dict[str, Positions]
     precision: Positions = ()
     steps: Positions = ()
 
@@ -159,7 +193,14 @@ def _apply(grid: Any, function: Callable[[Any], Any]) -> Any:
     return found
 
 
-def _mark(forms: dict[Form, int], form: Form) -> int:
+def _of(name: str, forms: Mapping[str, Form]) -> Form | None:
+    """Return a weight's form, or None where it is gone."""
+    return forms.get(name)
+
+
+def _mark(forms: dict[Form, int], form: Form | None) -> int:
+    if form is None:
+        return 0
     bare = Form(form.bits, (), form.group)
     return 1 << forms.setdefault(bare, len(forms))
 

@@ -29,7 +29,7 @@ Progress = Callable[[str, float], None]
 Json = dict[str, Any]
 Shapes = Mapping[str, tuple[int, ...]]
 Design = tuple[Configuration, str]
-FILE, VERSION = "timing.json", 9
+FILE, VERSION = "timing.json", 10
 # Runs of a profile, most rounds over all designs, by how much the two closest of a design may differ, random probes.
 REPEATS, ROUNDS, AGREEMENT, PROBES = 9, 5, 1.04, 8
 
@@ -40,7 +40,7 @@ class Timing:
 
     Attributes:
         matrices: By matrix and kernel: the time without work, and per multiplied weight.
-        structures: By structure and precision: the time without units, and per unit kept.
+        structures: By structure and precision: the time without units, and per unit kept; a block is one unit.
         rest: By precision: everything else.
         probes: Whole random configurations with their latency relative to the dense model's.
     """
@@ -141,6 +141,8 @@ class Bench:
             for structure in self.space.anatomy.structures:
                 units = draft.kept.get(structure.name, structure.units)
                 structures[structure.name][draft.precision].append([units, times.get(structure.name, 0.0)])
+            for block in self.space.anatomy.blocks:
+                structures[block.name][draft.precision].append([1, times.get(block.name, 0.0)])
             rest[draft.precision].append(times[""])
         return {"matrices": matrices, "structures": structures, "rest": rest, "probes": self._probes(progress)}
 

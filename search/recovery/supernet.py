@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from slimfront.search.recovery.checkpoint import Checkpoint
 from slimfront.search.recovery.distil import Teacher, batches
+from slimfront.spaces.axes.depth import PREFIX as DEPTH
 from slimfront.spaces.domain import Value
 from slimfront.spaces.draft import Draft, Recovery, Scores
 from slimfront.spaces.quantizers.affine import Affine
@@ -32,6 +33,8 @@ FILE, VERSION = "weights.safetensors", 1
 NEARLY_EXACT = 6
 # How far the levels of one drawn model scatter around their common depth of compression, which is between 0 and 1.
 SCATTER = 0.3
+# The largest share of the blocks that are missing, on average, from a drawn model.
+MOST_REMOVED = 0.5
 # Steps between two checkpoints.
 REST = 50
 
@@ -144,7 +147,8 @@ class _Training:
         found: dict[str, Value] = {}
         for name, domain in self.space.domains.items():
             axis = name.partition("/")[0]
-            depth = depths.setdefault(axis, float(rng.random())) + SCATTER * float(rng.standard_normal())
+            most = MOST_REMOVED if name.startswith(DEPTH) else 1.0
+            depth = depths.setdefault(axis, most * float(rng.random())) + most * SCATTER * float(rng.standard_normal())
             found[name] = domain.values[int(np.clip(depth * len(domain.values), 0, len(domain.values) - 1))]
         return found
 

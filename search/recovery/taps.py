@@ -63,8 +63,16 @@ class Taps:
         return self._module.get_submodule(name).register_forward_hook(keep)
 
     def hidden(self, student: Seen, teacher: Seen, mask: torch.Tensor) -> torch.Tensor:
-        """Return the mean of the blocks' hidden losses."""
-        return torch.stack([hidden_loss(student.hidden[n], teacher.hidden[n], mask) for n in self._blocks]).mean()
+        """Return the mean of the blocks' hidden losses.
+
+        A block learns from the last of the teacher's before the next one that is left: it stands in for all of them.
+        """
+        left = [name for name in self._blocks if name in student.hidden]
+        last = [self._blocks[self._blocks.index(after) - 1] for after in left[1:]] + self._blocks[-1:]
+        pairs = zip(left, last, strict=True)
+        return torch.stack(
+            [hidden_loss(student.hidden[own], teacher.hidden[taught], mask) for own, taught in pairs]
+        ).mean()
 
     def attention(self, student: Seen, teacher: Seen, kept: Mapping[str, int], mask: torch.Tensor) -> torch.Tensor:
         """Return the mean of the attention losses of all queries, keys and values."""
@@ -72,6 +80,8 @@ class Taps:
         for structure in self._heads:
             units = (kept.get(structure.name, structure.units), structure.units)
             for name in structure.producers:
+                if name not in student.attention:
+                    continue
                 for own, taught in zip(
                     _parts(student.attention[name], structure, units[0]),
                     _parts(teacher.attention[name], structure, units[1]),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from slimfront.search.prediction.predictor import Predictor
 from slimfront.search.prediction.tables import Floats, Ints
+from slimfront.spaces.axes.depth import PREFIX as DEPTH
 from slimfront.spaces.domain import Domain
 
 # Of the counter-moves that keep size or latency best, one of so many is taken.
@@ -103,6 +104,11 @@ class Moves:
 
 def _blocks(names: Sequence[str]) -> Ints:
     """Return the number of each parameter's block: ``bits/encoder.layer.3.ffn`` lies in ``encoder.layer.3``."""
-    places = [name.partition("/")[2].rpartition(".")[0] or name.partition("/")[0] for name in names]
+    whole = {name.removeprefix(DEPTH) for name in names if name.startswith(DEPTH)}
+    places = [name.partition("/")[2] for name in names]
+    places = [
+        place if place in whole else place.rpartition(".")[0] or name.partition("/")[0]
+        for name, place in zip(names, places, strict=True)
+    ]
     numbers = {place: number for number, place in enumerate(dict.fromkeys(places))}
     return np.array([numbers[place] for place in places], dtype=np.int64)

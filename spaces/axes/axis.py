@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from slimfront.spaces.domain import Domain, Value
@@ -47,6 +47,10 @@ class Axis(ABC):
     def apply(self, draft: Draft, values: Values) -> None:
         """Write this axis's choices into ``draft``."""
 
+    def weights(self) -> dict[str, frozenset[str]]:
+        """Return the names of the weights that a parameter changes, for each parameter that changes nothing else."""
+        return {}
+
     def canonical(self, values: Values) -> Values:
         """Return values with the same effect in which whatever has none is at its dense setting."""
         return values
@@ -70,6 +74,14 @@ def parameter_names(
         return [f"{prefix}/all" for _ in items]
     name = layer if granularity == "layer" else role
     return [f"{prefix}/{name(item)}" for item in items]
+
+
+def by_parameter(weights: Iterable[tuple[str, Iterable[str]]]) -> dict[str, frozenset[str]]:
+    """Return all weights of each parameter."""
+    found: dict[str, frozenset[str]] = {}
+    for parameter, names in weights:
+        found[parameter] = found.get(parameter, frozenset()) | frozenset(names)
+    return found
 
 
 AXES: Registry[Axis] = Registry("axis", "slimfront.spaces.axes")

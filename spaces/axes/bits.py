@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from slimfront.spaces.axes.axis import AXES, Axis, Values, parameter_names
+from slimfront.spaces.axes.axis import AXES, Axis, Values, by_parameter, parameter_names
 from slimfront.spaces.domain import Domain
 from slimfront.spaces.draft import Draft
 from slimfront.spaces.structure import Anatomy
@@ -31,6 +31,7 @@ class Bits(Axis):
         self._levels = tuple(sorted({max(capabilities.bits), *levels}, reverse=True))
         granularity = spec.bits.granularity if spec.bits else "all"
         names = parameter_names("bits", granularity, anatomy.groups, lambda g: g.name, lambda g: g.role)
+        self._groups = {group.name: group.weights for group in anatomy.groups}
         self._parameters = dict(zip((g.name for g in anatomy.groups), names, strict=True))
 
     def domains(self) -> dict[str, Domain]:
@@ -38,6 +39,10 @@ class Bits(Axis):
         if len(self._levels) < 2:
             return {}
         return {name: Domain(self._levels) for name in self._parameters.values()}
+
+    def weights(self) -> dict[str, frozenset[str]]:
+        """See :meth:`Axis.weights`."""
+        return by_parameter((self._parameters[name], weights) for name, weights in self._groups.items())
 
     def dense(self) -> Values:
         """See :meth:`Axis.dense`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from slimfront.spaces.axes.axis import AXES, Axis, Values, parameter_names
+from slimfront.spaces.axes.axis import AXES, Axis, Values, by_parameter, parameter_names
 from slimfront.spaces.domain import Domain
 from slimfront.spaces.draft import Draft
 from slimfront.spaces.structure import Anatomy, Structure
@@ -25,6 +25,7 @@ class Sparsity(Axis):
         names = parameter_names(
             "sparsity", granularity, anatomy.structures, lambda s: s.name, lambda s: s.name.rpartition(".")[2]
         )
+        self._cut = {s.name: [f"{name}.weight" for name in (*s.producers, s.consumer)] for s in anatomy.structures}
         self._parameters = dict(zip((s.name for s in anatomy.structures), names, strict=True))
 
     def domains(self) -> dict[str, Domain]:
@@ -32,6 +33,10 @@ class Sparsity(Axis):
         if len(self._levels) < 2:
             return {}
         return {name: Domain(self._levels) for name in self._parameters.values()}
+
+    def weights(self) -> dict[str, frozenset[str]]:
+        """See :meth:`Axis.weights`."""
+        return by_parameter((self._parameters[name], weights) for name, weights in self._cut.items())
 
     def dense(self) -> Values:
         """See :meth:`Axis.dense`."""

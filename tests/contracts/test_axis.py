@@ -8,12 +8,13 @@ from slimfront.spaces.axes import AXES
 from slimfront.spaces.draft import Draft
 from slimfront.spaces.structure import walk
 from slimfront.studies.compressed import Capabilities
-from slimfront.studies.schema import BitsSpec, DistillationSpec, SpaceSpec, SparsitySpec
+from slimfront.studies.schema import BitsSpec, DepthSpec, DistillationSpec, SpaceSpec, SparsitySpec
 
 from tests.conftest import codes_of, example_inputs, make_encoder
 
 CAPABILITIES = Capabilities((2, 3, 4, 6, 8, 16, 32), (128, 64, 32), ("f32", "bf16"))
 FULL = SpaceSpec(
+    depth=DepthSpec(levels=(0.5,)),
     sparsity=SparsitySpec(levels=(0.5,)),
     bits=BitsSpec(levels=(4, 8)),
     precision=("bf16",),
@@ -51,8 +52,10 @@ def test_axis_contract(name: str, granularity: str) -> None:
         assert axis.canonical(axis.canonical(values)) == axis.canonical(values)
     changed = Draft(anatomy, scores, CAPABILITIES, "f32")
     axis.apply(changed, axis.uniform()[-1])
-    seen = (changed.kept, changed.recovery, changed.precision, set(changed.bits.values()))
-    assert seen != (untouched.kept, untouched.recovery, untouched.precision, set(untouched.bits.values()))
+    seen = (changed.kept, changed.skipped, changed.recovery, changed.precision, set(changed.bits.values()))
+    assert seen != ({}, set(), None, "f32", set(untouched.bits.values()))
+    matrices = set(dict(module.named_parameters()))
+    assert all(weights <= matrices and parameter in domains for parameter, weights in axis.weights().items())
 
 
 @pytest.mark.parametrize("name", AXES.names())

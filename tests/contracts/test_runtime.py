@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,9 @@ from slimfront.objectives.runtimes import RUNTIMES
 from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.spaces.space import Space
 from slimfront.spaces.structure import walk
-from slimfront.studies.compressed import Form
+from slimfront.studies.compressed import Form, Removal
 from slimfront.studies.errors import RecordsError, StudyError
-from slimfront.studies.schema import BitsSpec, SpaceSpec, SparsitySpec, TargetSpec
+from slimfront.studies.schema import BitsSpec, DepthSpec, SpaceSpec, SparsitySpec, TargetSpec
 
 from tests.conftest import ENCODERS, codes_of, example_inputs, make_encoder
 
@@ -21,25 +22,39 @@ from tests.conftest import ENCODERS, codes_of, example_inputs, make_encoder
 @pytest.mark.parametrize("kind", ENCODERS)
 @pytest.mark.parametrize("name", RUNTIMES.names())
 def test_artifact_computes_what_the_compressed_module_computes(name: str, kind: str, tmp_path: Path) -> None:
-    module, inputs = make_encoder(kind), example_inputs()
+    module, inputs = make_encoder(kind, blocks=3), example_inputs()
     runtime = RUNTIMES.get(name, where="x")(TargetSpec())
     capabilities, anatomy = runtime.supports(), walk(module, inputs)
-    spec = SpaceSpec(sparsity=SparsitySpec(levels=(0.5,)), bits=BitsSpec(levels=(2, 3, 4, 6, 8, 16)))
+    spec = SpaceSpec(
+        depth=DepthSpec(levels=(0.5,)),
+        sparsity=SparsitySpec(levels=(0.5,)),
+        bits=BitsSpec(levels=(2, 3, 4, 6, 8, 16)),
+    )
+    names = [block.name for block in anatomy.blocks]
+    left = runtime.removable(module, inputs, names, kind)
+    # ModernBERT's blocks share shapes that its first one computes.
+    assert left == (names[1:] if kind == "modernbert" else names) and len(names) == 3
+    anatomy = replace(anatomy, blocks=tuple(block for block in anatomy.blocks if block.name in left))
+    removals = {block.name: Removal(block.weights, block.remove) for block in anatomy.blocks}
     space = Space(spec, anatomy, capabilities)
-    blueprint = runtime.prepare(module, inputs, {s.name: s.cut() for s in anatomy.structures}, kind)
+    blueprint = runtime.prepare(module, inputs, {s.name: s.cut() for s in anatomy.structures}, removals, kind)
     scores = {s.name: torch.arange(s.units).float() for s in anatomy.structures}
     levels = capabilities.bits
     mixed = {
         parameter: levels[number % len(levels)] if parameter.startswith("bits/") else domain.values[number % 2]
         for number, (parameter, domain) in enumerate(space.domains.items())
     }
+    depth = [name for name in space.domains if name.startswith("depth/")]
+    whole = mixed | dict.fromkeys(depth, "kept")
+    shorter = [whole | dict.fromkeys(removed, "removed") for removed in (depth[:1], depth[-1:], depth[:2])]
     batch = {key: value.numpy() for key, value in inputs.items()}
     sizes = []
-    for number, values in enumerate((space.dense(), mixed)):
+    for number, values in enumerate((space.dense(), whole, *shorter)):
         draft = space.draft(scores, space.canonical(values))
         compressed = draft.stitch(module, codes_of(module, capabilities))
         artifact = blueprint.lower(compressed, tmp_path / str(number))
         cut = draft.cut(module, codes_of(module, capabilities))
+        assert set(compressed.tensors) == {key for key, _ in cut.named_parameters()}
         for key, tensor in compressed.tensors.items():
             value = tensor.float() if isinstance(tensor, torch.Tensor) else tensor.dequantize()
             cut.get_parameter(key).data = value
@@ -49,16 +64,20 @@ def test_artifact_computes_what_the_compressed_module_computes(name: str, kind: 
         assert artifact.size() == sum((artifact.folder / file).stat().st_size for file in artifact.files)
         forms = {key: Form.of(tensor) for key, tensor in compressed.tensors.items()}
         assert forms == draft.forms({key: value.shape for key, value in module.named_parameters()})
-        assert artifact.size() == blueprint.size(forms, draft.kept)
-        mode = runtime.mode([forms[key] for key in blueprint.products], compressed.precision)
-        assert all(runtime.kernel(forms[key], mode) for key in blueprint.products)
+        assert artifact.size() == blueprint.size(forms, draft.kept, draft.skipped)
+        apart = [blueprint.frame_size({}, {name}) - blueprint.frame_size({}) for name in draft.skipped]
+        assert blueprint.frame_size(draft.kept, draft.skipped) == blueprint.frame_size(draft.kept) + sum(apart)
+        products = [key for key in blueprint.products if key in forms]
+        mode = runtime.mode([forms[key] for key in products], compressed.precision)
+        assert all(runtime.kernel(forms[key], mode) for key in products)
         times = blueprint.profile(compressed, mode, batch, 3, lambda: None)
-        assert set(times) == {"", *blueprint.products, *(s.name for s in anatomy.structures)}
-        assert all(spent >= 0 for spent in times.values()) and all(times[key] > 0 for key in blueprint.products)
+        assert set(times) == {"", *blueprint.products, *(s.name for s in anatomy.structures), *removals}
+        assert all(spent >= 0 for spent in times.values()) and all(times[key] > 0 for key in products)
+        assert all((times[name] > 0) == (name not in draft.skipped) for name in removals)
         sizes.append(artifact.size())
         again = blueprint.lower(compressed, tmp_path / f"again-{number}")
         assert again.files == artifact.files
-    assert sizes[1] < sizes[0]
+    assert sizes[1] < sizes[0] and max(sizes[2:4]) < sizes[1] and sizes[4] < min(sizes[2:4])
 
 
 @pytest.mark.parametrize("name", RUNTIMES.names())
@@ -67,7 +86,7 @@ def test_damaged_artifacts_are_refused(name: str, tmp_path: Path) -> None:
     runtime = RUNTIMES.get(name, where="x")(TargetSpec())
     space = Space(SpaceSpec(bits=BitsSpec()), walk(module, inputs), runtime.supports())
     compressed = space.draft({}, space.dense()).stitch(module, codes_of(module, runtime.supports()))
-    artifact = runtime.prepare(module, inputs, {}, "damaged").lower(compressed, tmp_path / "a")
+    artifact = runtime.prepare(module, inputs, {}, {}, "damaged").lower(compressed, tmp_path / "a")
     victim = artifact.folder / sorted(artifact.files)[0]
     data = bytearray(victim.read_bytes())
     data[len(data) // 2] ^= 1
@@ -84,4 +103,4 @@ def test_a_module_that_cannot_be_converted_is_refused(name: str) -> None:
 
     runtime = RUNTIMES.get(name, where="x")(TargetSpec())
     with pytest.raises(StudyError, match="cannot convert this model"):
-        runtime.prepare(Untraceable(), {"input_ids": torch.zeros(2, 4, dtype=torch.long)}, {}, "untraceable")
+        runtime.prepare(Untraceable(), {"input_ids": torch.zeros(2, 4, dtype=torch.long)}, {}, {}, "untraceable")

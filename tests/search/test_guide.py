@@ -43,6 +43,7 @@ class Prepared:
 @pytest.fixture(scope="module")
 def prepared(study_data: Callable[..., dict[str, Any]]) -> Prepared:
     data = study_data("bert")
+    data["space"]["depth"] = {"levels": [0.5]}
     data["space"]["sparsity"] |= {"granularity": "layer", "levels": [0.0, 0.34, 0.67]}
     data["space"]["bits"] |= {"granularity": "layer", "levels": [2, 3, 4, 32]}
     study = parse_study(data)
@@ -78,7 +79,7 @@ def test_tables_are_read_from_the_cache(prepared: Prepared) -> None:
 
 def singles(prepared: Prepared) -> Iterator[tuple[str, int, Configuration]]:
     for name, domain in prepared.space.domains.items():
-        if name.startswith(("sparsity/", "bits/")):
+        if name.startswith(("depth/", "sparsity/", "bits/")):
             for level, value in enumerate(domain.values[1:], 1):
                 yield name, level, prepared.space.canonical({**prepared.space.dense(), name: value})
 

@@ -12,7 +12,7 @@ from slimfront.spaces.space import Space
 from slimfront.spaces.structure import walk
 from slimfront.studies.compressed import Capabilities
 from slimfront.studies.errors import StudyError
-from slimfront.studies.schema import BitsSpec, DistillationSpec, SpaceSpec, SparsitySpec
+from slimfront.studies.schema import BitsSpec, DepthSpec, DistillationSpec, SpaceSpec, SparsitySpec
 
 from tests.conftest import codes_of, example_inputs, make_encoder
 
@@ -88,3 +88,28 @@ def test_stitched_model_is_smaller_and_the_dense_one_untouched() -> None:
 def test_empty_space_is_refused() -> None:
     with pytest.raises(StudyError, match="space is empty"):
         Space(SpaceSpec(bits=BitsSpec(levels=(32,))), ANATOMY, CAPABILITIES)
+
+
+def test_what_is_chosen_for_a_removed_block_does_not_count() -> None:
+    space = Space(
+        SpaceSpec(
+            depth=DepthSpec(levels=(0.34,)),
+            sparsity=SparsitySpec(levels=(0.33, 0.67), granularity="layer"),
+            bits=BitsSpec(levels=(2, 4, 8), granularity="layer"),
+        ),
+        ANATOMY,
+        CAPABILITIES,
+    )
+    gone = next(block for block in ANATOMY.blocks if block.name.endswith(".1"))
+    rng, twins = random.Random(0), set()
+    for _ in range(20):
+        own = {n: rng.choice(d.values) for n, d in space.domains.items() if gone.name in n}
+        twins.add(space.canonical({**space.dense(), **own, f"depth/{gone.name}": "removed"}))
+    assert len(twins) == 1
+    scores = {s.name: torch.arange(s.units).float() for s in ANATOMY.structures}
+    shapes = {name: tuple(value.shape) for name, value in MODULE.named_parameters()}
+    draft = space.draft(scores, twins.pop())
+    assert set(shapes) - set(draft.forms(shapes)) == set(gone.weights) and draft.kept == {} and draft.compresses
+    tried = [c for c in space.uniform() if "removed" in c.values()]
+    assert tried and all(c["depth/bert.encoder.layer.2"] == "removed" for c in tried)
+    assert all(c["depth/bert.encoder.layer.0"] == "kept" for c in tried)

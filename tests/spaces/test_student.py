@@ -26,6 +26,7 @@ def cut_draft(module: Any, bits: int) -> Draft:
     draft = Draft(anatomy, scores, CAPABILITIES, "f32")
     draft.keep = {s.name: list(range(1, s.units, 2)) for s in anatomy.structures[:3]}
     draft.bits = {name: bits for group in anatomy.groups for name in group.weights}
+    draft.skipped = {anatomy.blocks[1].name}
     return draft
 
 

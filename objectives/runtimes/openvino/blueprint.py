@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -47,27 +47,29 @@ class OpenVinoBlueprint(Blueprint):
         text, data = self.fill(compressed)
         (folder / MODEL).write_text(text, encoding="utf-8")
         data.tofile(folder / WEIGHTS)
-        mode = mode_of((Form.of(compressed.tensors[name]) for name in self._products), compressed.precision)
+        products = [compressed.tensors[name] for name in self._products if name in compressed.tensors]
+        mode = mode_of(map(Form.of, products), compressed.precision)
         return Artifact.seal(folder, [MODEL, WEIGHTS], "openvino", options(mode, self._threads))
 
     def fill(self, compressed: CompressedModel) -> tuple[str, npt.NDArray[np.uint8]]:
         """Return the text and the bytes of a compressed model."""
         missing = self._missing(compressed.kept)
-        forms = {name: Form.of(compressed.tensors[name]) for name in self._template.feeds}
-        text, offsets = self._template.fill(forms, missing)
+        left = {name: feed for name, feed in self._template.feeds.items() if name in compressed.tensors}
+        forms = {name: Form.of(compressed.tensors[name]) for name in left}
+        text, offsets = self._template.fill(forms, missing, compressed.skipped)
         constants = self._template.patched(missing)
         data = np.zeros(aligned(sum(offsets[-1])) if offsets else len(constants), dtype=np.uint8)
         data[: len(constants)] = constants
         places = iter(offsets)
-        for name, feed in self._template.feeds.items():
+        for name, feed in left.items():
             for piece in payload(compressed.tensors[name], feed):
                 offset, size = next(places)
                 data[offset : offset + size] = piece
         return text, data
 
-    def frame_size(self, kept: Mapping[str, int]) -> int:
+    def frame_size(self, kept: Mapping[str, int], skipped: Collection[str] = ()) -> int:
         """See :meth:`Blueprint.frame_size`."""
-        return self._template.text_size(self._missing(kept))
+        return self._template.text_size(self._missing(kept), skipped)
 
     def parameter_size(self, name: str, form: Form) -> int:
         """See :meth:`Blueprint.parameter_size`; a parameter that the graph lacks takes nothing."""
@@ -79,11 +81,11 @@ class OpenVinoBlueprint(Blueprint):
         """See :meth:`Blueprint.profile`."""
         text, data = self.fill(compressed)
         times = node_times(text, data, options(mode, self._threads), request, repeats, reference)
-        found = dict.fromkeys((*self._products, *self._units, ""), 0.0)
+        found = dict.fromkeys((*self._products, *self._units, *self._template.passages, ""), 0.0)
         for node, kind, spent in times:
             owner = self._template.owners.get(node, "")
             if owner in self._products and not kind.startswith(PRODUCT_NODES):
-                owner = ""
+                owner = next((block for block in self._template.passages if owner.startswith(f"{block}.")), "")
             found[owner if owner in found else ""] += spent
         return found
 

@@ -77,6 +77,24 @@ class Image:
         """Return the edges that leave a layer."""
         return self._out[layer]
 
+    def feeder(self, layer: int, port: int) -> tuple[int, int]:
+        """Return the layer and its output port that feed an input port."""
+        return next((edge.source, edge.source_port) for edge in self._into[layer] if edge.target_port == port)
+
+    def ahead_of(self, layer: int) -> set[int]:
+        """Return all layers on which a layer depends, itself included."""
+        return _reach({layer}, {n: [e.source for e in edges] for n, edges in self._into.items()}, set())
+
+    def only_for(self, layers: set[int], but_not: set[int]) -> set[int]:
+        """Return the layers that serve nothing but ``layers``, directly or through each other."""
+        found: set[int] = set()
+        # Layers stand in the order in which they are computed.
+        for layer in reversed(self.layers):
+            readers = {edge.target for edge in self._out[layer]}
+            if layer not in but_not | layers and readers and readers <= layers | found:
+                found.add(layer)
+        return found
+
     def source(self, layer: int, port: int) -> int:
         """Return the layer that feeds an input port."""
         return next(edge.source for edge in self._into[layer] if edge.target_port == port)
@@ -99,11 +117,15 @@ class Image:
         data = self.layers[layer].find("data")
         return {} if data is None else dict(data.attrib)
 
-    def between(self, starts: Iterable[int], ends: Iterable[int]) -> set[int]:
-        """Return the layers that some of ``starts`` feed and that feed some of ``ends``, both included."""
+    def between(self, starts: Iterable[int], ends: Iterable[int], but_not: str = "") -> set[int]:
+        """Return the layers that some of ``starts`` feed and that feed some of ``ends``, both included.
+
+        Paths through operations of the type ``but_not`` do not count.
+        """
         begin, stop = set(starts), set(ends)
-        ahead = _reach(begin, {n: [e.target for e in edges] for n, edges in self._out.items()}, stop)
-        behind = _reach(stop, {n: [e.source for e in edges] for n, edges in self._into.items()}, begin)
+        left = {layer for layer, element in self.layers.items() if element.attrib["type"] != but_not}
+        ahead = _reach(begin, {n: [e.target for e in self._out[n] if e.target in left] for n in left}, stop)
+        behind = _reach(stop, {n: [e.source for e in self._into[n] if e.source in left] for n in left}, begin)
         return ahead & behind
 
 

@@ -69,9 +69,7 @@ class Layers:
 
     def connect(self, output: Output, layer: int, port: int) -> None:
         """Add an edge."""
-        self.edges.append(
-            f'<edge from-layer="{output.layer}" from-port="{output.port}" to-layer="{layer}" to-port="{port}" />'
-        )
+        self.edges.append(edge(output.layer, output.port, layer, port))
 
     def _add(self, name: str, kind: str, data: str, inputs: list[Output], element: str, shape: Shape) -> Output:
         number = self.next
@@ -86,6 +84,11 @@ class Layers:
         for position, source in enumerate(inputs):
             self.connect(source, number, position)
         return made
+
+
+def edge(source: int, source_port: int, target: int, target_port: int) -> str:
+    """Return the text of an edge."""
+    return f'<edge from-layer="{source}" from-port="{source_port}" to-layer="{target}" to-port="{target_port}" />'
 
 
 def constant_data(element: str, shape: str, offset: int, size: int) -> str:

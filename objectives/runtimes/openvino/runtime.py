@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +17,18 @@ from slimfront.objectives.runtimes.openvino.blueprint import OpenVinoBlueprint
 from slimfront.objectives.runtimes.openvino.execution import kernel_of, mode_of
 from slimfront.objectives.runtimes.openvino.image import MODEL
 from slimfront.objectives.runtimes.openvino.template import Template
-from slimfront.objectives.runtimes.openvino.tracing import trace
+from slimfront.objectives.runtimes.openvino.tracing import removable, trace
 from slimfront.objectives.runtimes.runtime import RUNTIMES, Runtime, Session
 from slimfront.studies.cache import cached
-from slimfront.studies.compressed import Capabilities, CompressedModel, Cut, Form
+from slimfront.studies.compressed import Capabilities, CompressedModel, Cut, Form, Removal
 from slimfront.studies.encoding import Batch
 from slimfront.studies.errors import MissingError, StudyError
 from slimfront.studies.schema import TargetSpec
 from torch import nn
 
 # Counted up when the template's form changes: templates in the cache are then made anew.
-TEMPLATE_VERSION = 2
+TEMPLATE_VERSION = 3
+REMOVABLE = "blocks.json"
 PRECISIONS = {"BF16": "bf16", "FP16": "f16"}
 
 
@@ -71,23 +74,52 @@ class OpenVino(Runtime):
         """See :meth:`Runtime.kernel`."""
         return kernel_of(form, mode)
 
+    def removable(
+        self, module: nn.Module, example: Mapping[str, torch.Tensor], blocks: Sequence[str], weights: str
+    ) -> list[str]:
+        """See :meth:`Runtime.removable`."""
+        import openvino as ov
+
+        key = {"weights": weights, "blocks": list(blocks), "openvino": ov.__version__, "template": TEMPLATE_VERSION}
+
+        def build(folder: Path) -> None:
+            (folder / REMOVABLE).write_text(json.dumps(removable(module, example, blocks)), encoding="utf-8")
+
+        found: list[str] = json.loads((cached("removable", key, build) / REMOVABLE).read_text(encoding="utf-8"))
+        return found
+
     def prepare(
-        self, module: nn.Module, example: Mapping[str, torch.Tensor], cuts: Mapping[str, Cut], weights: str
+        self,
+        module: nn.Module,
+        example: Mapping[str, torch.Tensor],
+        cuts: Mapping[str, Cut],
+        removals: Mapping[str, Removal],
+        weights: str,
     ) -> OpenVinoBlueprint:
         """See :meth:`Runtime.prepare`."""
         import openvino as ov
 
-        key = {"weights": weights, "structures": sorted(cuts), "inputs": sorted(example), "openvino": ov.__version__}
+        key = {
+            "weights": weights,
+            "structures": sorted(cuts),
+            "blocks": list(removals),
+            "inputs": sorted(example),
+            "openvino": ov.__version__,
+        }
 
         def build(folder: Path) -> None:
-            template = trace(module, example, cuts)
+            template = trace(module, example, cuts, list(removals))
             if template is None:
+                sections = [*["space.sparsity"] * bool(cuts), *["space.depth"] * bool(removals)]
                 raise StudyError(
-                    "OpenVINO's graph of this model does not show how its widths depend on heads and neurons",
-                    where="space.sparsity",
-                    hint="remove space.sparsity",
+                    "OpenVINO's graph of this model does not show how it depends on heads, neurons and blocks",
+                    where=" and ".join(sections),
+                    hint=f"remove {' or '.join(sections)}",
                 )
-            _check(OpenVinoBlueprint(template, cuts, module, self._threads), module, example)
+            blueprint = OpenVinoBlueprint(template, cuts, module, self._threads)
+            _check(blueprint, module, example)
+            for name, removal in removals.items():
+                _check(blueprint, _without(module, removal), example, frozenset([name]))
             template.save(folder)
 
         template = Template.load(cached("openvino", {**key, "template": TEMPLATE_VERSION}, build))
@@ -98,12 +130,23 @@ class OpenVino(Runtime):
         return OpenVinoSession(artifact)
 
 
-def _check(blueprint: OpenVinoBlueprint, module: nn.Module, example: Mapping[str, torch.Tensor]) -> None:
+def _without(module: nn.Module, removal: Removal) -> nn.Module:
+    twin = copy.deepcopy(module)
+    removal.remove(twin)
+    return twin
+
+
+def _check(
+    blueprint: OpenVinoBlueprint,
+    module: nn.Module,
+    example: Mapping[str, torch.Tensor],
+    skipped: frozenset[str] = frozenset(),
+) -> None:
     """Compare the filled template with the module: a parameter that was folded away would show here."""
     import openvino as ov
 
     tensors: dict[str, Any] = {name: value.detach() for name, value in module.named_parameters()}
-    text, data = blueprint.fill(CompressedModel(tensors))
+    text, data = blueprint.fill(CompressedModel(tensors, skipped=skipped))
     graph = ov.Core().read_model(model=text.encode(), weights=ov.Tensor(data))
     compiled = ov.compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     found = compiled({name: value.numpy() for name, value in example.items()})[0]

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from slimfront.objectives.runtimes.openvino.layers import Layers, Output
+from slimfront.objectives.runtimes.openvino.layers import Layers, Output, edge
 from slimfront.objectives.runtimes.openvino.parameters import Feed, write
 from slimfront.studies.compressed import Form
 
 Bytes = npt.NDArray[np.uint8]
+# A layer and one of its output ports.
+Socket = tuple[int, int]
 # Layer ids set aside for one parameter.
 MOST_LAYERS = 16
 TEXT, BLOB = "template.json", "constants.bin"
@@ -50,13 +52,50 @@ class Width:
 
 
 @dataclass(frozen=True)
+class Section:
+    """Layers that are there or not together.
+
+    Attributes:
+        block: The removable block to which they belong, or nothing.
+        pieces: Their text around the gaps; one piece more than there are gaps.
+        gaps: The numbers between the pieces.
+    """
+
+    block: str
+    pieces: tuple[str, ...]
+    gaps: tuple[Gap, ...]
+
+    def text(self, missing: Mapping[str, int]) -> str:
+        """Return the text with the widths of a cut model."""
+        numbers = [str(gap.dense - missing.get(gap.structure, 0) * gap.step) for gap in self.gaps]
+        return "".join(part for pair in zip(self.pieces, [*numbers, ""], strict=True) for part in pair)
+
+
+@dataclass(frozen=True)
+class Passage:
+    """Where a removable block begins and ends.
+
+    Attributes:
+        read: Layer and port of what it reads.
+        made: Layer and port of what it gives on.
+    """
+
+    read: Socket
+    made: Socket
+
+    def shifted(self, shift: int) -> Passage:
+        """Return the same passage where all layers' ids are larger by ``shift``."""
+        return Passage((self.read[0] + shift, self.read[1]), (self.made[0] + shift, self.made[1]))
+
+
+@dataclass(frozen=True)
 class Template:
     """See the module.
 
     Attributes:
-        layers: Text of the layers around the gaps; one piece more than there are gaps.
-        gaps: The numbers between the pieces.
-        edges: Text of the edges.
+        sections: The layers, in order.
+        edges: Connections: source and its port, target and its port, and the removable block of the target.
+        passages: The removable blocks.
         start: Text before the first layer.
         end: Text after the last edge.
         first: The first layer id for parameters: a power of ten, so that all of theirs have as many digits.
@@ -67,9 +106,9 @@ class Template:
         constants: Bytes of all constants that are no parameters.
     """
 
-    layers: tuple[str, ...]
-    gaps: tuple[Gap, ...]
-    edges: str
+    sections: tuple[Section, ...]
+    edges: tuple[tuple[int, int, int, int, str], ...]
+    passages: Mapping[str, Passage]
     start: str
     end: str
     first: int
@@ -78,30 +117,48 @@ class Template:
     owners: Mapping[str, str]
     constants: Bytes
 
-    def fill(self, forms: Mapping[str, Form], missing: Mapping[str, int]) -> tuple[str, list[tuple[int, int]]]:
-        """Return the IR's text, and offset and size of each parameter's constants in the order of ``feeds``.
+    def fill(
+        self, forms: Mapping[str, Form], missing: Mapping[str, int], skipped: Collection[str] = ()
+    ) -> tuple[str, list[tuple[int, int]]]:
+        """Return the IR's text, and offset and size of the constants of ``forms`` in the order of ``feeds``.
 
         Args:
-            forms: Form of each parameter.
+            forms: Form of each parameter that is left.
             missing: Units removed by structure; absent means none.
+            skipped: Blocks that are removed whole.
         """
         written = Layers(self.first, len(self.constants))
         for number, (name, feed) in enumerate(self.feeds.items()):
+            if name not in forms:
+                continue
             written.next = self.first + number * MOST_LAYERS
             output: Output = write(name, forms[name], feed, written)
             for layer, port in feed.ports:
                 written.connect(output, layer, port)
-        parts = [self.start, self.layers[0]]
-        for gap, piece in zip(self.gaps, self.layers[1:], strict=True):
-            parts += [str(gap.dense - missing.get(gap.structure, 0) * gap.step), piece]
-        parts += [*written.layers, "</layers><edges>", self.edges, *written.edges, "</edges>", self.end]
+        layers, edges = self._layers(missing, skipped), self._edges(skipped)
+        parts = [self.start, layers, *written.layers, "</layers><edges>", edges, *written.edges, "</edges>", self.end]
         return "".join(parts), written.offsets
 
-    def text_size(self, missing: Mapping[str, int]) -> int:
+    def _layers(self, missing: Mapping[str, int], skipped: Collection[str]) -> str:
+        return "".join(section.text(missing) for section in self.sections if section.block not in skipped)
+
+    def _edges(self, skipped: Collection[str]) -> str:
+        """Return the text of the edges; who reads what a removed block made reads what the block would have read."""
+        around = {self.passages[block].made: self.passages[block].read for block in skipped}
+        found = []
+        for source, source_port, target, target_port, block in self.edges:
+            if block in skipped:
+                continue
+            origin = (source, source_port)
+            while origin in around:
+                origin = around[origin]
+            found.append(edge(*origin, target, target_port))
+        return "".join(found)
+
+    def text_size(self, missing: Mapping[str, int], skipped: Collection[str] = ()) -> int:
         """Return the bytes of the text and of the constants without any parameter."""
-        static = sum(len(piece.encode()) for piece in (*self.layers, self.edges, self.start, self.end))
-        numbers = sum(len(str(gap.dense - missing.get(gap.structure, 0) * gap.step)) for gap in self.gaps)
-        return static + numbers + len("</layers><edges></edges>") + len(self.constants)
+        text = (self.start, self._layers(missing, skipped), "</layers><edges></edges>", self._edges(skipped), self.end)
+        return sum(len(part.encode()) for part in text) + len(self.constants)
 
     def parameter_size(self, name: str, form: Form) -> int:
         """Return the bytes that one parameter adds, text and constants, whatever the others are."""
@@ -131,9 +188,15 @@ class Template:
         """Read a template from a folder."""
         data = json.loads((folder / TEXT).read_text(encoding="utf-8"))
         return cls(
-            layers=tuple(data["layers"]),
-            gaps=tuple(Gap(**gap) for gap in data["gaps"]),
-            edges=data["edges"],
+            sections=tuple(
+                Section(s["block"], tuple(s["pieces"]), tuple(Gap(**gap) for gap in s["gaps"]))
+                for s in data["sections"]
+            ),
+            edges=tuple((int(a), int(b), int(c), int(d), str(block)) for a, b, c, d, block in data["edges"]),
+            passages={
+                n: Passage((p["read"][0], p["read"][1]), (p["made"][0], p["made"][1]))
+                for n, p in data["passages"].items()
+            },
             start=data["start"],
             end=data["end"],
             first=data["first"],

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import itertools
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from slimfront.objectives.runtimes.openvino.image import Edge, Image
+from slimfront.objectives.runtimes.openvino.image import Image
 from slimfront.objectives.runtimes.openvino.layers import aligned, constant_data
 from slimfront.objectives.runtimes.openvino.parameters import Feed
-from slimfront.objectives.runtimes.openvino.template import MOST_LAYERS, Gap, Template, Width
+from slimfront.objectives.runtimes.openvino.passages import Inside, marked, unmarked
+from slimfront.objectives.runtimes.openvino.template import MOST_LAYERS, Gap, Section, Template, Width
 from slimfront.studies.compressed import Cut
 from torch import nn
 
@@ -36,8 +38,10 @@ class Place:
     transposed: bool
 
 
-def trace(module: nn.Module, example: Mapping[str, torch.Tensor], cuts: Mapping[str, Cut]) -> Template | None:
-    """Return the template of a module, or None where it is unclear how widths show in its graph.
+def trace(
+    module: nn.Module, example: Mapping[str, torch.Tensor], cuts: Mapping[str, Cut], blocks: Sequence[str]
+) -> Template | None:
+    """Return the template of a module, or None where it is unclear how widths or blocks show in its graph.
 
     A twin of the module gets random parameters, so that every constant of its graph tells which parameter it is.
     Another twin loses one unit of every structure: the numbers that differ tell by how much a unit counts.
@@ -46,12 +50,14 @@ def trace(module: nn.Module, example: Mapping[str, torch.Tensor], cuts: Mapping[
         StudyError: OpenVINO cannot convert the module.
     """
     twin = _randomized(module)
-    image = Image.of(twin, example)
+    image, inside = _image(twin, example, blocks)
+    if set(inside) != set(blocks):
+        return None
     places = _places(twin, image)
     for cut in cuts.values():
         cut.remove_last(twin)
     _randomize(twin)
-    smaller = Image.of(twin, example) if cuts else image
+    smaller = _image(twin, example, blocks)[0] if cuts else image
     if image.kinds() != smaller.kinds():
         return None
     held = {layer for place in places.values() for layer in place.constants}
@@ -61,19 +67,56 @@ def trace(module: nn.Module, example: Mapping[str, torch.Tensor], cuts: Mapping[
     widths = _widths(image, smaller, owners, moved, held)
     if gaps is None or widths is None:
         return None
-    text = "".join(_layer_text(image, layer, moved.get(layer)) for layer in image.layers if layer not in held)
+    member = {layer: name for name, block in inside.items() for layer in block.layers}
+    shift = _shift(image)
     return Template(
-        layers=tuple(text.split(MARK)),
-        gaps=tuple(gaps),
-        edges="".join(_edge_text(edge) for edge in image.edges if edge.source not in held),
+        sections=tuple(_sections(image, held, moved, gaps, member, shift)),
+        edges=tuple(
+            (edge.source + shift, edge.source_port, edge.target + shift, edge.target_port, member.get(edge.target, ""))
+            for edge in image.edges
+            if edge.source not in held
+        ),
+        passages={name: block.passage.shifted(shift) for name, block in inside.items()},
         start=_start(image),
         end=_end(image),
-        first=_first_id(image, places),
-        feeds=dict(_feeds(image, places)),
+        first=_first_id(shift, places),
+        feeds=dict(_feeds(image, places, shift)),
         widths=widths,
-        owners=_node_owners(image, places, owners),
+        owners={**_block_owners(image, member), **_node_owners(image, places, owners)},
         constants=constants,
     )
+
+
+def _sections(
+    image: Image, held: set[int], moved: Mapping[int, int], gaps: list[Gap], member: Mapping[int, str], shift: int
+) -> Iterator[Section]:
+    """Yield the text of all layers but the parameters', in stretches of one block."""
+    left = iter(gaps)
+    layers = [layer for layer in image.layers if layer not in held]
+    for block, stretch in itertools.groupby(layers, lambda layer: member.get(layer, "")):
+        pieces = "".join(_layer_text(image, layer, moved.get(layer), shift) for layer in stretch).split(MARK)
+        yield Section(block, tuple(pieces), tuple(itertools.islice(left, len(pieces) - 1)))
+
+
+def _block_owners(image: Image, member: Mapping[int, str]) -> dict[str, str]:
+    return {image.layers[layer].attrib["name"]: block for layer, block in member.items()}
+
+
+def removable(module: nn.Module, example: Mapping[str, torch.Tensor], blocks: Sequence[str]) -> list[str]:
+    """Return those of some blocks that can be taken out of a module's graph.
+
+    Raises:
+        StudyError: OpenVINO cannot convert the module.
+    """
+    return list(_image(_randomized(module), example, blocks)[1])
+
+
+def _image(
+    twin: nn.Module, example: Mapping[str, torch.Tensor], blocks: Sequence[str]
+) -> tuple[Image, dict[str, Inside]]:
+    with marked(twin, blocks):
+        image = Image.of(twin, example)
+    return unmarked(image, blocks)
 
 
 def _randomized(module: nn.Module) -> nn.Module:
@@ -190,13 +233,6 @@ def _widths(
     return tuple(widths)
 
 
-def _edge_text(edge: Edge) -> str:
-    return (
-        f'<edge from-layer="{edge.source}" from-port="{edge.source_port}"'
-        f' to-layer="{edge.target}" to-port="{edge.target_port}" />'
-    )
-
-
 def _start(image: Image) -> str:
     name, version = image.net.attrib["name"], image.net.attrib["version"]
     return f'<?xml version="1.0"?>\n<net name="{name}" version="{version}"><layers>'
@@ -207,9 +243,17 @@ def _end(image: Image) -> str:
     return "</net>" if information is None else ET.tostring(_compact(information), encoding="unicode") + "</net>"
 
 
-def _first_id(image: Image, places: Mapping[str, Place]) -> int:
-    first = 10
-    while first <= max(image.layers) or first * 9 < MOST_LAYERS * len(places):
+def _shift(image: Image) -> int:
+    """Return what is added to the layers' ids, so that all have as many digits: rewiring then costs no byte."""
+    shift = 10
+    while shift <= max(image.layers):
+        shift *= 10
+    return shift
+
+
+def _first_id(shift: int, places: Mapping[str, Place]) -> int:
+    first = 10 * shift
+    while first * 9 < MOST_LAYERS * len(places):
         first *= 10
     return first
 
@@ -228,8 +272,9 @@ def _node_owners(image: Image, places: Mapping[str, Place], owners: Mapping[int,
     return {image.layers[layer].attrib["name"]: owner for layer, owner in found.items()}
 
 
-def _layer_text(image: Image, layer: int, offset: int | None) -> str:
+def _layer_text(image: Image, layer: int, offset: int | None, shift: int) -> str:
     element = _compact(image.layers[layer])
+    element.attrib["id"] = str(layer + shift)
     text = ET.tostring(element, encoding="unicode")
     if offset is None:
         return text
@@ -247,9 +292,10 @@ def _compact(element: ET.Element) -> ET.Element:
     return element
 
 
-def _feeds(image: Image, places: Mapping[str, Place]) -> Iterator[tuple[str, Feed]]:
+def _feeds(image: Image, places: Mapping[str, Place], shift: int) -> Iterator[tuple[str, Feed]]:
     for name, place in places.items():
-        ports = sorted((e.target, e.target_port) for constant in place.constants for e in image.readers(constant))
+        edges = [edge for constant in place.constants for edge in image.readers(constant)]
+        ports = sorted((edge.target + shift, edge.target_port) for edge in edges)
         shape = image.meta(place.constants[0])["shape"]
         sizes = tuple(int(size) for size in shape.split(",") if size.strip())
         yield name, Feed(tuple(ports), place.transposed, sizes)
