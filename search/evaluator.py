@@ -32,7 +32,7 @@ from slimfront.spaces.criteria import CRITERIA
 from slimfront.spaces.draft import Scores
 from slimfront.spaces.quantizers import QUANTIZERS
 from slimfront.spaces.space import Space
-from slimfront.studies.cache import cached
+from slimfront.studies.cache import cached, file_sha256
 from slimfront.studies.compressed import CompressedModel, Removal
 from slimfront.studies.encoding import Encoded
 from slimfront.studies.models import weights_sha256
@@ -173,6 +173,7 @@ class Evaluator:
             if reference.dense:
                 np.save(folder / LOGITS, context.logits())
             found["files"] = dict(artifact.files)
+            found["predictions"] = file_sha256(folder / PREDICTIONS)
         return {"measurements": measured, **found, "cpu": self._clock.seconds()}
 
     def _race(

@@ -59,6 +59,7 @@ def describe_plan(study: Study, subject: Subject, space: Space) -> list[str]:
         f"data        train {len(subject.train)}, search {len(subject.search)}, held out {len(subject.held_out)};"
         f" labels {', '.join(subject.texts.labels)}",
         f"dense       {study.train.method if study.train.method != 'none' else 'the checkpoint as it is'}",
+        f"tokens      at most {study.model.max_tokens} of a text",
         f"target      {study.target.runtime}, {study.target.threads} thread(s), batch {study.target.batch},"
         f" {study.target.tokens} tokens; precisions {', '.join(space.capabilities.precisions)}",
         f"objectives  {', '.join(study.objectives)}",
@@ -68,6 +69,11 @@ def describe_plan(study: Study, subject: Subject, space: Space) -> list[str]:
         f"space       {len(space.domains)} parameters, {space.points:.3g} points",
     ]
     lines += [f"  {name:<60} {', '.join(map(str, domain.values))}" for name, domain in space.domains.items()]
+    lines += [
+        f"  left out: precision {name}: this machine does not compute in it"
+        for name in study.space.precision or ()
+        if name not in space.capabilities.precisions
+    ]
     lines += [f"  left out: {name}: {reason}" for name, reason in space.anatomy.refused.items()]
     return lines
 

@@ -39,6 +39,7 @@ class Display:
         )
         self._task = self._bars.add_task("starting", total=1.0)
         self._said, self._stage = 0.0, ""
+        self._began = (time.monotonic(), 0.0)
 
     def __enter__(self) -> Listener:
         self._bars.start()
@@ -64,9 +65,18 @@ class Display:
                 self._bars.reset(self._task)
             self._bars.update(self._task, description=text, completed=min(share, 1.0))
         elif stage != self._stage or share >= 1 or time.monotonic() - self._said > EVERY_S:
-            print(f"{text} ({share:.0%})", file=sys.stderr, flush=True)
+            print(f"{text} ({share:.0%}{self._left(stage, share)})", file=sys.stderr, flush=True)
             self._said = time.monotonic()
+        if stage != self._stage:
+            self._began = time.monotonic(), share
         self._stage = stage
+
+    def _left(self, stage: str, share: float) -> str:
+        """Return the time that a stage is still going to take at its pace so far, where that can be told."""
+        spent, done = time.monotonic() - self._began[0], share - self._began[1]
+        if stage != self._stage or spent < EVERY_S or done <= 0 or share >= 1 or stage.startswith("trial"):
+            return ""
+        return f", {_duration(spent * (1 - share) / done)} left"
 
 
 def _duration(seconds: float) -> str:

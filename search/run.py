@@ -108,6 +108,14 @@ class Run:
                 "no trial has finished yet", where=str(self.folder), hint="let 'slimfront launch' run longer"
             )
         held_out = records.held_out()
+        if trials[0].kind != "dense":
+            raise RecordsError(
+                "the dense model's trial is missing from the records",
+                where=str(records.path),
+                given=f"trial {trials[0].number} comes first",
+                allowed="trial 0, the dense model",
+                hint="restore the file, or search again in another --run",
+            )
         points = [self._point(trial, held_out) for trial in trials if trial.cached_from is None]
         objectives = records.objectives()
         limits = {

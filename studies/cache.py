@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 from slimfront.studies.errors import MissingError
 
 DONE = "complete.json"
+# Seconds after which the unfinished work of another process is given up.
+STALE = 3 * 86400.0
 
 
 def cache_root() -> Path:
@@ -77,6 +80,10 @@ def cached(kind: str, key: Any, build: Callable[[Path], None]) -> Path:
 def _scratch(place: Path) -> Path:
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
+        for old in place.parent.glob(".*-*"):
+            # Left by a process that was killed; nothing takes so long to build.
+            if old.is_dir() and time.time() - old.stat().st_mtime > STALE:
+                shutil.rmtree(old, ignore_errors=True)
         return Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
     except OSError as error:
         raise MissingError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import importlib.metadata
 import json
 import random
@@ -19,7 +20,7 @@ from slimfront.studies.sources import locate
 
 SUFFIXES = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".json": "jsonl", ".parquet": "parquet"}
 # Counted up when the same file gives other splits.
-FILE, VERSION = "splits.json", 1
+FILE, VERSION = "splits.json", 2
 BUILDERS = {"csv": "csv", "tsv": "csv", "jsonl": "json", "parquet": "parquet"}
 
 
@@ -93,7 +94,8 @@ def _splits(spec: DataSpec, where: str, scratch: str | None = None) -> Splits:
         _require_column(table.column_names, getattr(spec, key), f"{where}.{key}")
     rows, names = _rows(table, spec, where)
     counts = _counts(spec, len(rows), where)
-    parts = _draw(rows, counts, spec.splits.seed, where)
+    shares = isinstance(spec.splits.train, float)
+    parts = _draw(rows, counts, spec.splits.seed, where, shares and sum(counts) + 3 > len(rows))
     examples = [_examples(part) for part in parts]
     for name, part in zip(("train", "search", "held_out"), examples, strict=True):
         if len(set(part.labels)) < 2:
@@ -115,11 +117,14 @@ def _load_table(spec: DataSpec, where: str, scratch: str | None) -> Any:
         if spec.hub is not None:
             return datasets.load_dataset(place, spec.config, split=spec.split, revision=spec.revision)
         kind = spec.format or _format(Path(place), where)
-        options: dict[str, Any] = {"encoding": spec.encoding} if kind in ("csv", "tsv") else {}
-        options |= {"sep": "\t"} if kind == "tsv" else {}
-        return datasets.load_dataset(
-            BUILDERS[kind], data_files={"rows": place}, split="rows", cache_dir=scratch, **options
-        )
+        options: dict[str, Any] = {}
+        if BUILDERS[kind] == "csv":
+            # A text that reads "NA" is a text, and a label 01 is not the label 1.
+            names = (spec.text, spec.text_pair, spec.label, spec.group)
+            as_written = {"converters": {name: str for name in names if name}, "keep_default_na": False}
+            options = {"encoding": spec.encoding, "sep": "\t" if kind == "tsv" else ",", **as_written}
+        files = {"rows": glob.escape(place)}
+        return datasets.load_dataset(BUILDERS[kind], data_files=files, split="rows", cache_dir=scratch, **options)
     except StudyError:
         raise
     except Exception as error:
@@ -177,15 +182,22 @@ def _rows(table: Any, spec: DataSpec, where: str) -> tuple[list[tuple[Any, int, 
     index = {name: number for number, name in enumerate(names)}
     rows = []
     for text, second, label, group in zip(texts, seconds, found, groups, strict=True):
-        if label is None or str(label) not in index or not isinstance(text, str) or not text.strip():
+        parts = (text, second) if spec.text_pair else (text,)
+        if _name(label) not in index or not all(isinstance(part, str) and part.strip() for part in parts):
             continue
-        whole = (text, str(second)) if spec.text_pair else text
-        rows.append((whole, index[str(label)], group))
+        rows.append((parts if spec.text_pair else text, index[_name(label)], group))
     return rows, names
 
 
+def _name(label: Any) -> str:
+    """Return a label as it is written; whole numbers become floats where some rows have none."""
+    if label is None or label != label or label == "":
+        return ""
+    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
+
+
 def _label_names(found: Sequence[Any], spec: DataSpec, where: str) -> tuple[str, ...]:
-    present = {str(value) for value in found if value is not None}
+    present = {_name(value) for value in found} - {""}
     if spec.labels is not None:
         wanted = tuple(str(label) for label in spec.labels)
         for number, label in enumerate(wanted):
@@ -223,7 +235,8 @@ def _label_names(found: Sequence[Any], spec: DataSpec, where: str) -> tuple[str,
 
 def _counts(spec: DataSpec, total: int, where: str) -> tuple[int, int, int]:
     wanted = (spec.splits.train, spec.splits.search, spec.splits.held_out)
-    counts = tuple(int(part * total) if isinstance(part, float) else part for part in wanted)
+    # Shares of a sum that is 1 leave no row over for rounding.
+    counts = tuple(int(part * total + 1e-6) if isinstance(part, float) else part for part in wanted)
     if min(counts) < 1 or sum(counts) > total:
         raise StudyError(
             "the splits do not fit the data",
@@ -235,8 +248,13 @@ def _counts(spec: DataSpec, total: int, where: str) -> tuple[int, int, int]:
     return counts[0], counts[1], counts[2]
 
 
-def _draw(rows: list[tuple[Any, int, Any]], counts: tuple[int, int, int], seed: int, where: str) -> list[list[Any]]:
-    """Fill held-out, then search, then train with whole groups in a shuffled order."""
+def _draw(
+    rows: list[tuple[Any, int, Any]], counts: tuple[int, int, int], seed: int, where: str, all_rows: bool
+) -> list[list[Any]]:
+    """Fill held-out, then search, then train with whole groups in a shuffled order.
+
+    Where shares divide all rows, the train split takes what whole groups leave of them.
+    """
     groups: dict[Any, list[Any]] = defaultdict(list)
     for row in rows:
         groups[row[2]].append(row)
@@ -249,6 +267,8 @@ def _draw(rows: list[tuple[Any, int, Any]], counts: tuple[int, int, int], seed: 
         part: list[Any] = []
         while len(part) < count:
             group = next(queue, None)
+            if group is None and all_rows and part:
+                break
             if group is None:
                 raise StudyError(
                     "the groups are too large for these splits",

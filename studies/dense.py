@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from slimfront.studies.cache import cached
+from slimfront.studies.checkpoint import Checkpoint
 from slimfront.studies.encoding import Encoded
 from slimfront.studies.errors import StudyError
 from slimfront.studies.models import weights_sha256
@@ -31,7 +32,7 @@ def require_training(study: Study, missing: list[str]) -> None:
         raise StudyError(
             "the checkpoint has no trained head for these labels",
             where="train.method",
-            given=f"none, with {', '.join(missing[:4])} missing",
+            given=f"none, with {', '.join(missing[:4])} missing or made for another number of classes",
             allowed="fine-tune, logistic-regression",
             hint="add a section 'train' with 'method: fine-tune'",
         )
@@ -60,7 +61,7 @@ def dense_model(study: Study, base: nn.Module, train: Encoded, progress: Progres
     def build(folder: Path) -> None:
         with torch_threads(fitting(base)):
             if isinstance(spec, FineTuning):
-                _fine_tune(base, train, spec, progress)
+                _fine_tune(base, train, spec, Checkpoint.of("dense", key), progress)
             else:
                 _fit_head(base, train, spec, progress)
         save_file(
@@ -97,18 +98,23 @@ def embedding_tables(module: nn.Module) -> frozenset[str]:
     return frozenset(f"{name}.weight" for name, part in module.named_modules() if isinstance(part, nn.Embedding))
 
 
-def _fine_tune(module: nn.Module, train: Encoded, spec: FineTuning, progress: Progress) -> None:
+def _fine_tune(module: nn.Module, train: Encoded, spec: FineTuning, checkpoint: Checkpoint, progress: Progress) -> None:
     torch.manual_seed(spec.seed)
     rng = np.random.default_rng(spec.seed)
     module.train()
     fixed = embedding_tables(module) if spec.freeze_embeddings else frozenset()
-    parameters = [value.requires_grad_(name not in fixed) for name, value in module.named_parameters()]
-    parameters = [value for value in parameters if value.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=spec.learning_rate)
+    parameters = {name: value for name, value in module.named_parameters() if name not in fixed}
+    for name in fixed:
+        module.get_parameter(name).requires_grad_(False)
+    optimizer = torch.optim.AdamW(list(parameters.values()), lr=spec.learning_rate)
+    begin = checkpoint.restore(parameters, optimizer)
     epochs = [bucketed(train, spec.batch, rng) for _ in range(spec.epochs)]
     steps = [batch for epoch in epochs for batch in epoch]
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / len(steps))
     for number, indices in enumerate(steps):
+        if number < begin:
+            continue
+        for group in optimizer.param_groups:
+            group["lr"] = spec.learning_rate * (1 - number / len(steps))
         batch, labels = tensors(train, indices)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=multiplies_bf16()):
             logits = module(**batch).logits
@@ -116,9 +122,10 @@ def _fine_tune(module: nn.Module, train: Encoded, spec: FineTuning, progress: Pr
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-        schedule.step()
         progress(f"fine-tuning the dense model, loss {loss.item():.3f}", (number + 1) / len(steps))
+        checkpoint.rest(number + 1, parameters, optimizer)
     module.eval()
+    checkpoint.remove()
 
 
 def last_linear(module: nn.Module) -> nn.Linear:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -58,6 +59,8 @@ class Limit:
 
 def _scaled(number: str, unit: str, objective_unit: str, where: str, text: str) -> float:
     amount = float(number)
+    if not math.isfinite(amount):
+        raise StudyError("this number is too large", where=where, given=text, allowed=_ALLOWED)
     if not unit:
         return amount
     factors = UNITS.get(objective_unit, {})
@@ -106,6 +109,8 @@ def parse_limit(objective: str, text: str, unit: str, where: str) -> Limit:
         if match["byunit"]:
             raise StudyError("a factor has no unit", where=where, given=text, allowed=_ALLOWED)
         factor = float(match["by"])
+        if not math.isfinite(factor):
+            raise StudyError("this number is too large", where=where, given=text, allowed=_ALLOWED)
         if match["arith"] == "/" and factor == 0:
             raise StudyError("division by zero", where=where, given=text, allowed=_ALLOWED)
         return Limit(objective, upper, match["arith"], factor, text.strip())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import re
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -59,10 +60,11 @@ def load_tokenizer(spec: ModelSpec) -> Any:
         ) from error
 
 
-def load_model(spec: ModelSpec, labels: tuple[str, ...]) -> tuple[nn.Module, list[str]]:
-    """Return a sequence classifier in evaluation mode and the parameters its checkpoint did not have.
+def load_model(spec: ModelSpec, labels: tuple[str, ...]) -> tuple[nn.Module, list[str], tuple[str, ...]]:
+    """Return a sequence classifier in evaluation mode, the parameters its checkpoint did not have, and its class names.
 
-    The parameters that are missing are initialized from a fixed seed.
+    The parameters that are missing are initialized from a fixed seed. Class names are those that the checkpoint gives
+    to its outputs; none where it only numbers them.
 
     Raises:
         StudyError: nothing can be loaded, or the checkpoint's head has another number of classes.
@@ -73,6 +75,7 @@ def load_model(spec: ModelSpec, labels: tuple[str, ...]) -> tuple[nn.Module, lis
     torch.manual_seed(0)
     try:
         with quiet():
+            config = transformers.AutoConfig.from_pretrained(place, revision=spec.revision or "main")
             model, info = transformers.AutoModelForSequenceClassification.from_pretrained(
                 place,
                 revision=spec.revision or "main",
@@ -95,7 +98,10 @@ def load_model(spec: ModelSpec, labels: tuple[str, ...]) -> tuple[nn.Module, lis
         # A classifier reads a sentence once; a decoder's cache would only stand in the way of its conversion.
         model.config.use_cache = False
     mismatched = [str(entry[0]) for entry in info.get("mismatched_keys", ())]
-    return model.eval(), sorted({*map(str, info["missing_keys"]), *mismatched})
+    names = tuple(str(name) for _, name in sorted((config.id2label or {}).items()))
+    if all(re.fullmatch(r"LABEL_\d+|\d+", name) for name in names):
+        names = ()
+    return model.eval(), sorted({*map(str, info["missing_keys"]), *mismatched}), names
 
 
 def _brief(error: BaseException) -> str:

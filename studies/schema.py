@@ -10,6 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Rows = Annotated[int, Field(gt=0)]
+Temperature = Annotated[float, Field(ge=0.01, le=1000)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+Term = Annotated[float, Field(ge=0, le=1e6)]
 Granularity = Literal["layer", "role", "all"]
 
 
@@ -82,6 +85,13 @@ class DataSpec(Source):
     group: str | None = None
     splits: Splits
 
+    @field_validator("labels")
+    @classmethod
+    def _distinct(cls, labels: tuple[str | int, ...] | None) -> tuple[str | int, ...] | None:
+        if labels is not None and len({str(label) for label in labels}) < len(labels):
+            raise ValueError("a label is named twice; name each once")
+        return labels
+
 
 class NoTraining(Strict):
     """The checkpoint has a trained head already."""
@@ -95,7 +105,7 @@ class FineTuning(Strict):
     method: Literal["fine-tune"]
     epochs: int = Field(default=2, ge=1, le=100)
     batch: int = Field(default=16, ge=1)
-    learning_rate: float = Field(default=1e-4, gt=0)
+    learning_rate: Rate = 1e-4
     freeze_embeddings: bool = True
     seed: int = Field(default=0, ge=0)
 
@@ -166,8 +176,6 @@ class BitsSpec(Strict):
 
 
 Steps = Annotated[int, Field(ge=0, le=100_000)]
-Positive = Annotated[float, Field(gt=0)]
-Term = Annotated[float, Field(ge=0)]
 
 
 class DistillationSpec(Strict):
@@ -184,11 +192,11 @@ class DistillationSpec(Strict):
     """
 
     steps: tuple[Steps, ...] = Field(default=(0, 40), min_length=1, strict=False)
-    temperature: tuple[Positive, ...] = Field(default=(1.0, 2.0, 4.0), min_length=1, strict=False)
+    temperature: tuple[Temperature, ...] = Field(default=(1.0, 2.0, 4.0), min_length=1, strict=False)
     weight: tuple[Share, ...] = Field(default=(0.5, 1.0), min_length=1, strict=False)
     hidden: tuple[Term, ...] = Field(default=(0.0,), min_length=1, strict=False)
     attention: tuple[Term, ...] = Field(default=(0.0,), min_length=1, strict=False)
-    learning_rate: tuple[Positive, ...] = Field(default=(1e-4,), min_length=1, strict=False)
+    learning_rate: tuple[Rate, ...] = Field(default=(1e-4,), min_length=1, strict=False)
     batch: int = Field(default=16, ge=1)
 
     @field_validator("learning_rate", "hidden", "attention", mode="before")
@@ -224,11 +232,11 @@ class SharedRecovery(Strict):
 
     steps: int = Field(default=300, ge=1, le=1_000_000)
     sampled: int = Field(default=2, ge=0, le=64)
-    temperature: float = Field(default=2.0, gt=0)
-    weight: float = Field(default=1.0, ge=0, le=1)
-    hidden: float = Field(default=0.0, ge=0)
-    attention: float = Field(default=0.0, ge=0)
-    learning_rate: float = Field(default=1e-4, gt=0)
+    temperature: Temperature = 2.0
+    weight: Share = 1.0
+    hidden: Term = 0.0
+    attention: Term = 0.0
+    learning_rate: Rate = 1e-4
     batch: int = Field(default=16, ge=1)
     seed: int = Field(default=0, ge=0)
 

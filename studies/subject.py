@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from slimfront.studies.classes import align_classes
 from slimfront.studies.data import Splits, load_splits
 from slimfront.studies.dense import dense_model, require_training
 from slimfront.studies.encoding import Batch, Encoded, encode
 from slimfront.studies.errors import StudyError
 from slimfront.studies.models import load_model, load_tokenizer, weights_sha256
-from slimfront.studies.schema import Study
+from slimfront.studies.schema import NoTraining, Study
 from torch import nn
 
 Progress = Callable[[str, float], None]
@@ -75,14 +76,17 @@ def load_subject(study: Study) -> Subject:
     """
     texts = load_splits(study.data)
     tokenizer = load_tokenizer(study.model)
-    base, missing = load_model(study.model, texts.labels)
+    base, missing, names = load_model(study.model, texts.labels)
     inputs = model_inputs(base)
     train, search, held_out = (
         encode(part, tokenizer, inputs, study.model.max_tokens) for part in (texts.train, texts.search, texts.held_out)
     )
     _check_vocabulary(base, train)
+    _check_length(base, study.model.max_tokens)
     _check_known(tokenizer, train)
     require_training(study, missing)
+    if isinstance(study.train, NoTraining):
+        align_classes(base, names, texts.labels, study)
     return Subject(base, tokenizer, texts, train, search, held_out, weights_sha256(base))
 
 
@@ -115,6 +119,19 @@ def _check_vocabulary(module: nn.Module, encoded: Encoded) -> None:
             given=f"token id {largest}",
             allowed=f"below {max(tables)}",
             hint="name the tokenizer that belongs to the model at model.tokenizer",
+        )
+
+
+def _check_length(module: nn.Module, tokens: int) -> None:
+    """Refuse texts that are longer than the model's positions reach."""
+    most = getattr(getattr(module, "config", None), "max_position_embeddings", None)
+    if isinstance(most, int) and tokens > most:
+        raise StudyError(
+            "the model has fewer positions than that",
+            where="model.max_tokens",
+            given=tokens,
+            allowed=f"at most {most}",
+            hint=f"set model.max_tokens to {most} or less",
         )
 
 

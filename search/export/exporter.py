@@ -16,6 +16,7 @@ from slimfront.search.front import Front, Point
 from slimfront.search.records import Records, Trial
 from slimfront.search.remote import Remote
 from slimfront.search.run import Run
+from slimfront.studies.cache import file_sha256
 from slimfront.studies.errors import RecordsError, SlimfrontError, StudyError
 from slimfront.studies.registry import Registry
 
@@ -167,4 +168,7 @@ def _sound(folder: Path, trial: Trial) -> bool:
         artifact = Artifact.open(folder)
     except RecordsError:
         return False
-    return dict(artifact.files) == dict(trial.files) and (folder / PREDICTIONS).is_file()
+    # Runs of earlier versions have no sum of the predictions.
+    place, expected = folder / PREDICTIONS, trial.details.get("predictions")
+    whole = place.is_file() and expected in (None, file_sha256(place))
+    return whole and dict(artifact.files) == dict(trial.files)

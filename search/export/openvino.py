@@ -57,10 +57,10 @@ class OpenVinoExporter(Exporter):
     def verify(self, folder: Path) -> Json:
         """See :meth:`Exporter.verify`; without examples only the bytes are compared."""
         artifact = Artifact.open(folder)
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        values = _recorded(folder / RECORD)
         found: Json = {"bytes": artifact.size(), "examples": 0}
-        if "size" in record["values"]:
-            _require_equal("bytes", artifact.size(), record["values"]["size"], folder)
+        if "size" in values:
+            _require_equal("bytes", artifact.size(), values["size"], folder)
         if not (folder / EXAMPLES).is_file():
             return found
         process = subprocess.run(
@@ -75,9 +75,19 @@ class OpenVinoExporter(Exporter):
             )
         fresh = json.loads(process.stdout.splitlines()[-1])
         _require_equal("predictions that differ", fresh["different"], 0, folder)
-        if "accuracy" in record["values"]:
-            _require_equal("accuracy", fresh["accuracy"], record["values"]["accuracy"], folder)
+        if "accuracy" in values:
+            _require_equal("accuracy", fresh["accuracy"], values["accuracy"], folder)
         return {**found, "examples": fresh["examples"], "accuracy": fresh["accuracy"]}
+
+
+def _recorded(path: Path) -> Json:
+    try:
+        values: Json = json.loads(path.read_text(encoding="utf-8"))["values"]
+        return {str(name): float(value) for name, value in values.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RecordsError(
+            "the export's record is damaged", where=str(path), given=str(error), hint="export the point again"
+        ) from None
 
 
 def _require_equal(what: str, found: object, recorded: object, folder: Path) -> None:

@@ -32,6 +32,9 @@ def _cell(front: Front, point: Point, name: str) -> str:
     text = readable(value, front.units[name])
     if point.trial == front.dense.trial or not dense or not value:
         return text
+    if name in point.intervals:
+        low, high = (readable(end, front.units[name]).split(" ")[0] for end in point.intervals[name])
+        text += f" [{low}, {high}]"
     if front.objectives[name]["direction"] == "minimize":
         return f"{text} ({dense / value:.1f}× less)" if value <= dense else f"{text} ({value / dense:.1f}× more)"
     return f"{text} ({value - dense:+.4f})"

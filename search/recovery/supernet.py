@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from slimfront.search.recovery.checkpoint import Checkpoint
 from slimfront.search.recovery.distil import Teacher, batches
 from slimfront.spaces.axes.depth import PREFIX as DEPTH
 from slimfront.spaces.domain import Value
@@ -21,6 +20,7 @@ from slimfront.spaces.space import Space
 from slimfront.spaces.student import run, straight_through
 from slimfront.spaces.surgery import Slice
 from slimfront.studies.cache import cached, digest
+from slimfront.studies.checkpoint import Checkpoint
 from slimfront.studies.dense import embedding_tables
 from slimfront.studies.processor import multiplies_bf16
 from slimfront.studies.schema import SharedRecovery
@@ -35,8 +35,6 @@ NEARLY_EXACT = 6
 SCATTER = 0.3
 # The largest share of the blocks that are missing, on average, from a drawn model.
 MOST_REMOVED = 0.5
-# Steps between two checkpoints.
-REST = 50
 
 
 def super_network(
@@ -120,8 +118,7 @@ class _Training:
                 group["lr"] = self.spec.learning_rate * (1 - step / self.spec.steps)
             loss = self._step(rows, np.random.default_rng([self.spec.seed, step]), optimizer)
             progress(f"distilling the super-network, loss {loss:.3f}", (step + 1) / self.spec.steps)
-            if (step + 1) % REST == 0:
-                checkpoint.keep(step + 1, self.weights, optimizer)
+            checkpoint.rest(step + 1, self.weights, optimizer)
         checkpoint.remove()
 
     def _step(self, rows: list[int], rng: np.random.Generator, optimizer: torch.optim.Optimizer) -> float:

@@ -61,13 +61,13 @@ class Tutor:
     """Distils the models that trials stitch.
 
     Args:
-        teacher: The dense model.
+        teacher: The dense model; kept as an attribute.
         study: Says how.
         origin: JSON of all that determines the weights at each level of which models are stitched.
     """
 
     def __init__(self, teacher: Teacher, study: Study, origin: Mapping[str, Any]) -> None:
-        self._teacher, self._seed = teacher, study.search.seed
+        self.teacher, self._seed = teacher, study.search.seed
         self._spec = study.space.distillation or DistillationSpec()
         self._rests = study.search.reduction_factor is not None
         self._origin = {
@@ -98,7 +98,7 @@ class Tutor:
         reached = next((n for n in reversed(range(len(rungs))) if shelf and shelf.take(student, rungs[n])), -1)
         for number in range(reached + 1, len(rungs)):
             steps = rungs[number] - (rungs[number - 1] if number else 0)
-            distil(student, self._teacher, recovery, steps, self._spec.batch, seed + number)
+            distil(student, self.teacher, recovery, steps, self._spec.batch, seed + number)
             if shelf:
                 shelf.put(student, rungs[number])
         return student.compressed()

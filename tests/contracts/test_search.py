@@ -117,6 +117,28 @@ def test_export_equals_its_record(name: str, which: str, finished_run: Path, tmp
         point.export(out, to=name)
 
 
+@pytest.mark.parametrize("damage", ["[]", "[1,0", "flip"])
+def test_damaged_predictions_are_made_again(damage: str, finished_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished_run, tmp_path / "run")
+    point = Run.open(tmp_path / "run").front().pick("smallest")
+    place = Run.open(tmp_path / "run").artifact(point.trial) / "predictions.json"
+    before = json.loads(place.read_text())
+    place.write_text(json.dumps([1 - before[0], *before[1:]]) if damage == "flip" else damage)
+    out = point.export(tmp_path / "out")
+    rows = [json.loads(line) for line in (out / "examples.jsonl").read_text().splitlines()]
+    assert [row["prediction"] for row in rows] == before
+
+
+def test_records_without_the_dense_trial_are_refused(finished_run: Path, tmp_path: Path) -> None:
+    import sqlite3
+
+    shutil.copytree(finished_run, tmp_path / "run")
+    with sqlite3.connect(tmp_path / "run" / "records.sqlite3") as database:
+        database.execute("delete from trials where number = 0")
+    with pytest.raises(RecordsError, match="dense model's trial is missing"):
+        Run.open(tmp_path / "run").front()
+
+
 def test_card_example_runs(finished_run: Path, tmp_path: Path) -> None:
     out = Run.open(finished_run).front().pick("smallest").export(tmp_path / "out")
     code = (out / "README.md").read_text().split("```python\n")[1].split("```")[0]

@@ -87,3 +87,39 @@ def test_what_is_no_file_is_refused_and_not_waited_for(tmp_path: Path) -> None:
     for place in (pipe, tmp_path):
         with pytest.raises(StudyError):
             load_splits(spec(place, format="csv"))
+
+
+def write(path: Path, labels: list[str], texts: list[str] | None = None, second: list[str] | None = None) -> Path:
+    rows = [f"text {n} good" for n in range(len(labels))] if texts is None else texts
+    columns = zip(rows, labels, second or ["x"] * len(labels), strict=True)
+    path.write_text("text,label,second\n" + "".join(f"{','.join(row)}\n" for row in columns))
+    return path
+
+
+HALF = Splits(train=0.5, search=0.25, held_out=0.25)
+
+
+def test_cells_are_read_as_they_are_written(tmp_path: Path) -> None:
+    """Nothing is taken for a missing value but an empty cell."""
+    path = write(tmp_path / "br[1].csv", ["01", "1", "NA", "none"] * 20, ["NA", "null", "7", "n/a"] * 20)
+    found = load_splits(spec(path, group=None, splits=HALF))
+    assert set(found.labels) == {"01", "1", "NA", "none"} and set(found.train.texts) == {"NA", "null", "7", "n/a"}
+    assert sum(len(part) for part in (found.train, found.search, found.held_out)) == 80
+
+
+def test_rows_without_a_label_or_a_second_text_are_left_out(tmp_path: Path) -> None:
+    path = write(tmp_path / "r.csv", ["0", "1", "", "1"] * 20, second=["a", "b", "c", ""] * 20)
+    found = load_splits(spec(path, group=None, splits=HALF, labels=(0, 1), text_pair="second"))
+    parts = (found.train, found.search, found.held_out)
+    assert sum(len(part) for part in parts) == 40 and found.labels == ("0", "1")
+    assert {text[1] for part in parts for text in part.texts} == {"a", "b"}
+
+
+def test_shares_of_uneven_groups_are_rounded_to_whole_groups(tmp_path: Path) -> None:
+    import pandas
+
+    frame = pandas.DataFrame({"text": [f"t{n}" for n in range(300)], "label": ["a", "b"] * 150})
+    frame["film"] = [n * n // 700 for n in range(300)]
+    frame.to_csv(tmp_path / "r.csv", index=False)
+    parts = load_splits(spec(tmp_path / "r.csv", splits=Splits(train=0.6, search=0.2, held_out=0.2)))
+    assert [len(part) for part in (parts.search, parts.held_out)] == [60, 60] and 100 < len(parts.train) <= 180

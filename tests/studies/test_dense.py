@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from slimfront.studies import checkpoint
 from slimfront.studies.dense import last_linear
 from slimfront.studies.encoding import Encoded
 from slimfront.studies.errors import StudyError
@@ -43,6 +44,31 @@ def test_fine_tuning_learns_and_is_done_once(study_data: Make, monkeypatch: pyte
     told.clear()
     second = trained(load_subject(study), study, lambda _text, share: told.append(share))
     assert told == [] and second.weights == first.weights != load_subject(study).weights
+
+
+class Cut(Exception):
+    pass
+
+
+def test_fine_tuning_that_was_cut_off_goes_on(
+    study_data: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Dropout draws the same numbers, too."""
+    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
+    study = study_of(study_data, method="fine-tune", epochs=1, learning_rate=1e-3)
+    seen: list[float] = []
+
+    def cut(_text: str, share: float) -> None:
+        if share > 0.5:
+            raise Cut
+
+    monkeypatch.setenv("SLIMFRONT_CACHE", str(tmp_path / "whole"))
+    whole = trained(load_subject(study), study, silent)
+    monkeypatch.setenv("SLIMFRONT_CACHE", str(tmp_path / "cut"))
+    with pytest.raises(Cut):
+        trained(load_subject(study), study, cut)
+    again = trained(load_subject(study), study, lambda _text, share: seen.append(share))
+    assert seen[0] > 0.5 and again.weights == whole.weights
 
 
 def test_logistic_regression_is_the_head(study_data: Make) -> None:

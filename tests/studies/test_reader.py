@@ -63,6 +63,8 @@ BROKEN: dict[str, tuple[Callable[[Data], str], list[str]]] = {
         ["constraints.size", '"<= 20 MB"'],
     ),
     "NaN": (dump(put("search.failures", float("nan"))), ["search.failures", "finite"]),
+    "label twice": (dump(put("data.labels", ["fresh", "rotten", "fresh"])), ["data.labels", "named twice"]),
+    "too hot": (dump(put("space.distillation.temperature", [1e300])), ["space.distillation.temperature", "1000"]),
     "tab": (tabs, ["line 3", "tab", "spaces"]),
     "deep nesting": (nested, ["nested too deeply", "20 levels"]),
 }

@@ -14,6 +14,7 @@ from slimfront.search.recovery import supernet
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.space import Space
 from slimfront.spaces.student import run
+from slimfront.studies import checkpoint
 from slimfront.studies.compressed import as_floats
 from slimfront.studies.dense import tensors
 from slimfront.studies.reader import parse_study
@@ -65,9 +66,9 @@ class Cut(Exception):
 
 
 def test_a_training_that_was_cut_off_ends_the_same(plain: Evaluator, tmp_path: Path, monkeypatch: Any) -> None:
-    monkeypatch.setattr(supernet, "REST", 4)
-    teacher = plain.teacher
-    assert teacher is not None
+    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
+    assert plain.tutor is not None
+    teacher = plain.tutor.teacher
 
     def train(cache: str, progress: Callable[[str, float], None], damage: bool = False) -> dict[str, torch.Tensor]:
         monkeypatch.setenv("SLIMFRONT_CACHE", str(tmp_path / cache))
@@ -88,7 +89,7 @@ def test_a_training_that_was_cut_off_ends_the_same(plain: Evaluator, tmp_path: P
             train(cache, cut)
         assert len(list((tmp_path / cache).glob("unfinished/*"))) == 1
     again = train("cut", lambda _text, share: seen.append(share))
-    assert seen[0] == pytest.approx(0.5) and not list((tmp_path / "cut").glob("unfinished/*"))
+    assert seen[0] == pytest.approx(0.7) and not list((tmp_path / "cut").glob("unfinished/*"))
     assert all(torch.equal(value, again[name]) for name, value in whole.items())
     afresh = train("damaged", lambda _text, _share: None, damage=True)
     assert all(torch.equal(value, afresh[name]) for name, value in whole.items())
