@@ -156,10 +156,10 @@ class _Training:
 
     def _values(self, draft: Draft) -> dict[str, torch.Tensor]:
         """Return a draft's parameters, differentiable after the super-network's."""
-        forms = draft.forms({name: tuple(value.shape) for name, value in self.module.named_parameters()})
+        parameters = dict(self.module.named_parameters())
         slices, found = draft.slices(), {}
-        for name, value in self.module.named_parameters():
-            bits, group = forms[name].bits, forms[name].group
+        for name, form in draft.forms({name: tuple(value.shape) for name, value in parameters.items()}).items():
+            value, bits, group = parameters[name], form.bits, form.group
             if name not in self.weights:
                 found[name] = self._table(name, value, bits, group)
                 continue

@@ -66,8 +66,11 @@ class Taps:
         """Return the mean of the blocks' hidden losses.
 
         A block learns from the last of the teacher's before the next one that is left: it stands in for all of them.
+        Where no block is left there is nothing to learn.
         """
         left = [name for name in self._blocks if name in student.hidden]
+        if not left:
+            return torch.zeros(())
         last = [self._blocks[self._blocks.index(after) - 1] for after in left[1:]] + self._blocks[-1:]
         pairs = zip(left, last, strict=True)
         return torch.stack(
@@ -88,7 +91,7 @@ class Taps:
                     strict=True,
                 ):
                     losses.append(attention_loss(own, taught, units, mask))
-        return torch.stack(losses).mean()
+        return torch.stack(losses).mean() if losses else torch.zeros(())
 
 
 def _parts(states: torch.Tensor, structure: Structure, units: int) -> tuple[torch.Tensor, ...]:

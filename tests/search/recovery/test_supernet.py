@@ -24,6 +24,7 @@ from slimfront.studies.schema import SharedRecovery
 @pytest.fixture(scope="module")
 def plain(study_data: Callable[..., dict[str, Any]]) -> Evaluator:
     data = study_data("bert")
+    data["space"]["depth"] = {"levels": [0.5]}
     data["space"]["sparsity"] |= {"granularity": "layer", "levels": [0.0, 0.34, 0.67]}
     data["space"]["bits"] |= {"granularity": "layer", "levels": [3, 4, 32]}
     return Evaluator.prepare(parse_study(data), lambda _text, _share: None)
