@@ -101,7 +101,22 @@ def load_model(spec: ModelSpec, labels: tuple[str, ...]) -> tuple[nn.Module, lis
     names = tuple(str(name) for _, name in sorted((config.id2label or {}).items()))
     if all(re.fullmatch(r"LABEL_\d+|\d+", name) for name in names):
         names = ()
-    return model.eval(), sorted({*map(str, info["missing_keys"]), *mismatched}), names
+    return with_linear_layers(model).eval(), sorted({*map(str, info["missing_keys"]), *mismatched}), names
+
+
+def with_linear_layers(module: nn.Module) -> nn.Module:
+    """Return a module whose transposed linear layers, as GPT-2 has them, are replaced in place by ordinary ones."""
+    from transformers.pytorch_utils import Conv1D
+
+    for parent in list(module.modules()):
+        for name, part in list(parent.named_children()):
+            if isinstance(part, Conv1D):
+                rows, columns = part.weight.shape
+                layer = nn.Linear(rows, columns)
+                layer.weight = nn.Parameter(part.weight.detach().T.contiguous())
+                layer.bias = part.bias
+                setattr(parent, name, layer)
+    return module
 
 
 def _brief(error: BaseException) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 
+DECODERS = ("gpt2", "llama")
 ENCODERS = ("bert", "distilbert", "roberta", "modernbert", "mpnet")
 GOOD = ["brilliant", "warm", "funny", "clever", "moving", "fresh", "superb", "lovely"]
 BAD = ["dull", "cold", "tedious", "clumsy", "boring", "stale", "awful", "ugly"]
@@ -59,6 +60,7 @@ def write_tokenizer(folder: Path) -> Any:
 def make_encoder(kind: str, blocks: int = 2, hidden: int = 96, heads: int = 3, neurons: int = 192) -> Any:
     """Return a small encoder with random weights and a classification head, in evaluation mode."""
     import transformers as t
+    from slimfront.studies.models import with_linear_layers
 
     common = {
         "hidden_size": hidden,
@@ -69,12 +71,16 @@ def make_encoder(kind: str, blocks: int = 2, hidden: int = 96, heads: int = 3, n
         "num_labels": 2,
     }
     distil = {"dim": hidden, "n_layers": blocks, "n_heads": heads, "hidden_dim": neurons, "vocab_size": 120}
+    gpt = {"n_embd": hidden, "n_layer": blocks, "n_head": heads, "n_inner": neurons, "vocab_size": 120, "num_labels": 2}
+    gpt |= {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "use_cache": False}
     special = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3}
     configs: dict[str, Callable[[], Any]] = {
         "bert": lambda: t.BertForSequenceClassification(t.BertConfig(**common)),
         "distilbert": lambda: t.DistilBertForSequenceClassification(t.DistilBertConfig(**distil)),
         "roberta": lambda: t.RobertaForSequenceClassification(t.RobertaConfig(**common, pad_token_id=0)),
         "modernbert": lambda: t.ModernBertForSequenceClassification(t.ModernBertConfig(**common, **special)),
+        "gpt2": lambda: with_linear_layers(t.GPT2ForSequenceClassification(t.GPT2Config(**gpt))),
+        "llama": lambda: t.LlamaForSequenceClassification(t.LlamaConfig(**common, use_cache=False, pad_token_id=0)),
         "mpnet": lambda: t.MPNetForSequenceClassification(t.MPNetConfig(**common)),
     }
     torch.manual_seed(0)

@@ -16,10 +16,10 @@ from slimfront.studies.compressed import Form, Removal
 from slimfront.studies.errors import RecordsError, StudyError
 from slimfront.studies.schema import BitsSpec, DepthSpec, SpaceSpec, SparsitySpec, TargetSpec
 
-from tests.conftest import ENCODERS, codes_of, example_inputs, make_encoder
+from tests.conftest import DECODERS, ENCODERS, codes_of, example_inputs, make_encoder
 
 
-@pytest.mark.parametrize("kind", ENCODERS)
+@pytest.mark.parametrize("kind", (*ENCODERS, *DECODERS))
 @pytest.mark.parametrize("name", RUNTIMES.names())
 def test_artifact_computes_what_the_compressed_module_computes(name: str, kind: str, tmp_path: Path) -> None:
     module, inputs = make_encoder(kind, blocks=3), example_inputs()
@@ -32,8 +32,8 @@ def test_artifact_computes_what_the_compressed_module_computes(name: str, kind: 
     )
     names = [block.name for block in anatomy.blocks]
     left = runtime.removable(module, inputs, names, kind)
-    # ModernBERT's blocks share shapes that its first one computes.
-    assert left == (names[1:] if kind == "modernbert" else names) and len(names) == 3
+    # The blocks of some share shapes that the first one computes.
+    assert left == (names[1:] if kind in ("modernbert", "llama") else names) and len(names) == 3
     anatomy = replace(anatomy, blocks=tuple(block for block in anatomy.blocks if block.name in left))
     removals = {block.name: Removal(block.weights, block.remove) for block in anatomy.blocks}
     space = Space(spec, anatomy, capabilities)

@@ -9,10 +9,10 @@ import pytest
 import torch
 from slimfront.spaces.blocks import find_blocks, skipped
 
-from tests.conftest import ENCODERS, example_inputs, make_encoder
+from tests.conftest import DECODERS, ENCODERS, example_inputs, make_encoder
 
 
-@pytest.mark.parametrize("kind", ENCODERS)
+@pytest.mark.parametrize("kind", (*ENCODERS, *DECODERS))
 def test_every_block_is_found_and_its_weights_go_with_it(kind: str) -> None:
     module, inputs = make_encoder(kind, blocks=3), example_inputs()
     blocks = find_blocks(module, inputs)
@@ -24,7 +24,7 @@ def test_every_block_is_found_and_its_weights_go_with_it(kind: str) -> None:
         assert [name for name in names if name not in block.weights] == [name for name, _ in cut.named_parameters()]
 
 
-@pytest.mark.parametrize("kind", ENCODERS)
+@pytest.mark.parametrize("kind", (*ENCODERS, *DECODERS))
 def test_what_a_block_would_read_is_given_on(kind: str) -> None:
     """Whichever two of three blocks are removed, the one that is left reads the embeddings."""
     module, inputs = make_encoder(kind, blocks=3), example_inputs()

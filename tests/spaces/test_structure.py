@@ -6,10 +6,10 @@ import pytest
 import torch
 from slimfront.spaces.structure import walk
 
-from tests.conftest import ENCODERS, example_inputs, make_encoder
+from tests.conftest import DECODERS, ENCODERS, example_inputs, make_encoder
 
 
-@pytest.mark.parametrize("kind", ENCODERS)
+@pytest.mark.parametrize("kind", (*ENCODERS, *DECODERS))
 def test_every_block_is_found_whatever_its_names(kind: str) -> None:
     anatomy = walk(make_encoder(kind), example_inputs())
     kinds = [structure.kind for structure in anatomy.structures]
@@ -22,7 +22,7 @@ def test_every_block_is_found_whatever_its_names(kind: str) -> None:
     assert bool(anatomy.refused) == (kind == "mpnet")
 
 
-@pytest.mark.parametrize("kind", ENCODERS)
+@pytest.mark.parametrize("kind", (*ENCODERS, *DECODERS))
 def test_weight_groups_hold_every_matrix_once(kind: str) -> None:
     module = make_encoder(kind)
     grouped = [name for group in walk(module, example_inputs()).groups for name in group.weights]
@@ -30,7 +30,7 @@ def test_weight_groups_hold_every_matrix_once(kind: str) -> None:
     assert sorted(grouped) == sorted(matrices)
 
 
-@pytest.mark.parametrize("kind", ENCODERS)
+@pytest.mark.parametrize("kind", (*ENCODERS, *DECODERS))
 def test_cutting_equals_masking(kind: str) -> None:
     module, inputs = make_encoder(kind).double(), example_inputs()
     for structure in walk(module, inputs).structures:

@@ -15,7 +15,7 @@ from slimfront.spaces.student import Student, run, straight_through
 from slimfront.studies.compressed import Capabilities, QuantizedTensor, as_floats
 from slimfront.studies.dense import embedding_tables
 
-from tests.conftest import codes_of, example_inputs, make_encoder
+from tests.conftest import DECODERS, ENCODERS, codes_of, example_inputs, make_encoder
 
 CAPABILITIES = Capabilities((2, 3, 4, 6, 8, 16, 32), (128, 64, 32), ("f32",))
 
@@ -45,7 +45,7 @@ def gptq_codes(module: Any) -> Callable[..., Any]:
     return codes
 
 
-@pytest.mark.parametrize("kind", ["bert", "distilbert", "roberta", "modernbert", "mpnet"])
+@pytest.mark.parametrize("kind", (*ENCODERS, *DECODERS))
 def test_swapped_parameters_compute_what_a_cut_copy_does(kind: str) -> None:
     module, inputs = make_encoder(kind), example_inputs()
     draft, codes = cut_draft(module, 32), codes_of(module, CAPABILITIES)

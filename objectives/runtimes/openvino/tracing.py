@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -62,6 +62,7 @@ def trace(
         return None
     held = {layer for place in places.values() for layer in place.constants}
     owners = _owners(image, places, cuts)
+    image, smaller = (_unshared(part, owners) for part in (image, smaller))
     constants, moved = _constants(image, held)
     gaps = _mark_gaps(image, smaller, owners, held)
     widths = _widths(image, smaller, owners, moved, held)
@@ -165,6 +166,25 @@ def _owners(image: Image, places: Mapping[str, Place], cuts: Mapping[str, Cut]) 
         for layer in image.between(starts, ends):
             owners[layer].append(name)
     return owners
+
+
+def _unshared(image: Image, owners: Mapping[int, list[str]]) -> Image:
+    """Give each structure integers of its own: conversion merges equal ones, which widths then make different."""
+    layers, edges = {}, list(image.edges)
+    free = max(image.layers) + 1
+    for layer, element in image.layers.items():
+        layers[layer] = element
+        if image.integers(layer) is None:
+            continue
+        structures = dict.fromkeys(tuple(owners[edge.target]) for edge in image.readers(layer))
+        for structure in list(structures)[1:]:
+            copied = copy.deepcopy(element)
+            copied.attrib |= {"id": str(free), "name": f"{element.attrib['name']}.{free}"}
+            layers[free] = copied
+            own = {edge for edge in image.readers(layer) if tuple(owners[edge.target]) == structure}
+            edges = [replace(edge, source=free) if edge in own else edge for edge in edges]
+            free += 1
+    return Image(image.net, layers, edges, image.data)
 
 
 def _constants(image: Image, held: set[int]) -> tuple[Bytes, dict[int, int]]:
