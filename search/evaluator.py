@@ -306,7 +306,7 @@ def _teacher(study: Study, subject: Subject, space: Space, progress: Progress) -
     """Return the dense model as it teaches, or None where nothing is distilled."""
     if study.recovery is None and not any(name.startswith("distillation/") for name in space.domains):
         return None
-    return Teacher(subject.module, space.anatomy, subject.train, teacher_logits(subject, progress))
+    return Teacher(subject.module, space.anatomy, subject.lessons, teacher_logits(subject, progress))
 
 
 def _bank(study: Study, subject: Subject, space: Space, progress: Progress) -> Bank:

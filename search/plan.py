@@ -59,6 +59,11 @@ def describe_plan(study: Study, subject: Subject, space: Space) -> list[str]:
         f"data        train {len(subject.train)}, search {len(subject.search)}, held out {len(subject.held_out)};"
         f" labels {', '.join(subject.texts.labels)}",
         f"dense       {study.train.method if study.train.method != 'none' else 'the checkpoint as it is'}",
+        *(
+            [f"unlabelled  {len(subject.texts.unlabelled)} texts to learn from"]
+            if len(subject.texts.unlabelled)
+            else []
+        ),
         f"tokens      at most {study.model.max_tokens} of a text",
         f"target      {study.target.runtime}, {study.target.threads} thread(s), batch {study.target.batch},"
         f" {study.target.tokens} tokens; precisions {', '.join(space.capabilities.precisions)}",

@@ -100,12 +100,12 @@ def _labelled(train: Encoded, rows: int, text: str, progress: Progress) -> Itera
 
 
 def teacher_logits(subject: Subject, progress: Progress) -> torch.Tensor:
-    """Return the dense model's logits on the train split, ``(rows, classes)``, from the cache where it has them."""
-    key = {"weights": subject.weights, "data": subject.train.fingerprint(), "torch": torch.__version__}
+    """Return the dense model's logits on what it teaches, ``(rows, classes)``, from the cache where it has them."""
+    key = {"weights": subject.weights, "data": subject.lessons.fingerprint(), "torch": torch.__version__}
 
     def build(folder: Path) -> None:
         with torch_threads(fitting(subject.module)):
-            save_file({"logits": _logits(subject.module, subject.train, progress)}, folder / FILE)
+            save_file({"logits": _logits(subject.module, subject.lessons, progress)}, folder / FILE)
 
     logits: torch.Tensor = load_file(cached("teacher", key, build) / FILE)["logits"]
     return logits

@@ -20,7 +20,7 @@ from slimfront.studies.sources import locate
 
 SUFFIXES = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".json": "jsonl", ".parquet": "parquet"}
 # Counted up when the same file gives other splits.
-FILE, VERSION = "splits.json", 2
+FILE, VERSION = "splits.json", 3
 BUILDERS = {"csv": "csv", "tsv": "csv", "jsonl": "json", "parquet": "parquet"}
 
 
@@ -40,13 +40,18 @@ class Examples:
         return len(self.labels)
 
 
+# The label of a text that has none.
+UNLABELLED = -100
+
+
 @dataclass(frozen=True)
 class Splits:
-    """The three splits and the names of the labels."""
+    """The three splits, the names of the labels, and texts without a label, from which a student may still learn."""
 
     train: Examples
     search: Examples
     held_out: Examples
+    unlabelled: Examples
     labels: tuple[str, ...]
 
 
@@ -93,9 +98,10 @@ def _splits(spec: DataSpec, where: str, scratch: str | None = None) -> Splits:
     for key in ("text", "text_pair", "label", "group"):
         _require_column(table.column_names, getattr(spec, key), f"{where}.{key}")
     rows, names = _rows(table, spec, where)
-    counts = _counts(spec, len(rows), where)
+    labelled = [row for row in rows if row[1] != UNLABELLED]
+    counts = _counts(spec, len(labelled), where)
     shares = isinstance(spec.splits.train, float)
-    parts = _draw(rows, counts, spec.splits.seed, where, shares and sum(counts) + 3 > len(rows))
+    parts = _draw(labelled, counts, spec.splits.seed, where, shares and sum(counts) + 3 > len(labelled))
     examples = [_examples(part) for part in parts]
     for name, part in zip(("train", "search", "held_out"), examples, strict=True):
         if len(set(part.labels)) < 2:
@@ -105,7 +111,9 @@ def _splits(spec: DataSpec, where: str, scratch: str | None = None) -> Splits:
                 given=f"{len(part)} rows",
                 hint="draw more rows, or change the seed of the splits",
             )
-    return Splits(examples[0], examples[1], examples[2], names)
+    measured = {row[2] for part in parts[1:] for row in part} if spec.group else set()
+    free = [row for row in rows if row[1] == UNLABELLED and row[2] not in measured]
+    return Splits(examples[0], examples[1], examples[2], _examples(free), names)
 
 
 def _load_table(spec: DataSpec, where: str, scratch: str | None) -> Any:
@@ -183,9 +191,10 @@ def _rows(table: Any, spec: DataSpec, where: str) -> tuple[list[tuple[Any, int, 
     rows = []
     for text, second, label, group in zip(texts, seconds, found, groups, strict=True):
         parts = (text, second) if spec.text_pair else (text,)
-        if _name(label) not in index or not all(isinstance(part, str) and part.strip() for part in parts):
+        name = _name(label)
+        if (name and name not in index) or not all(isinstance(part, str) and part.strip() for part in parts):
             continue
-        rows.append((parts if spec.text_pair else text, index[_name(label)], group))
+        rows.append((parts if spec.text_pair else text, index[name] if name else UNLABELLED, group))
     return rows, names
 
 

@@ -44,6 +44,10 @@ class Encoded:
         """Return the SHA-256 of tokens and labels."""
         return digest([[row["input_ids"] for row in self.rows], self.labels.tolist()])
 
+    def __add__(self, other: Encoded) -> Encoded:
+        """Return the rows of both."""
+        return Encoded(self.rows + other.rows, np.concatenate([self.labels, other.labels]), self.padding)
+
     def lengths(self) -> npt.NDArray[np.int64]:
         """Return the number of tokens of each row."""
         return np.array([len(row["input_ids"]) for row in self.rows])

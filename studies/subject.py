@@ -32,6 +32,7 @@ class Subject:
         train: The train split, tokenized.
         search: The split on which trials are measured.
         held_out: The split on which the front is measured again.
+        lessons: What students are distilled on: the train split and texts without a label.
         weights: SHA-256 of the dense parameters.
     """
 
@@ -41,6 +42,7 @@ class Subject:
     train: Encoded
     search: Encoded
     held_out: Encoded
+    lessons: Encoded
     weights: str
 
     def example(self) -> dict[str, torch.Tensor]:
@@ -87,7 +89,10 @@ def load_subject(study: Study) -> Subject:
     require_training(study, missing)
     if isinstance(study.train, NoTraining):
         align_classes(base, names, texts.labels, study)
-    return Subject(base, tokenizer, texts, train, search, held_out, weights_sha256(base))
+    lessons = train
+    if len(texts.unlabelled):
+        lessons = train + encode(texts.unlabelled, tokenizer, inputs, study.model.max_tokens)
+    return Subject(base, tokenizer, texts, train, search, held_out, lessons, weights_sha256(base))
 
 
 def trained(subject: Subject, study: Study, progress: Progress) -> Subject:

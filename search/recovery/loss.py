@@ -5,10 +5,8 @@ from __future__ import annotations
 from math import gcd
 
 import torch
+from slimfront.studies.data import UNLABELLED
 from torch.nn import functional
-
-# The label of a row that has none.
-UNLABELLED = -100
 
 
 def distillation_loss(

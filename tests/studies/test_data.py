@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slimfront.studies.data import load_splits
+from slimfront.studies.data import UNLABELLED, load_splits
 from slimfront.studies.errors import StudyError
 from slimfront.studies.schema import DataSpec, Splits
 
@@ -113,6 +113,11 @@ def test_rows_without_a_label_or_a_second_text_are_left_out(tmp_path: Path) -> N
     parts = (found.train, found.search, found.held_out)
     assert sum(len(part) for part in parts) == 40 and found.labels == ("0", "1")
     assert {text[1] for part in parts for text in part.texts} == {"a", "b"}
+    assert {text[1] for text in found.unlabelled.texts} == {"c"} and set(found.unlabelled.labels) == {UNLABELLED}
+    assert len(found.unlabelled) == 20
+    # Of a group that is measured nothing is learnt, not even without labels.
+    grouped = load_splits(spec(path, group="text", splits=HALF, labels=(0, 1)))
+    assert not {t for p in (grouped.search, grouped.held_out) for t in p.texts} & set(grouped.unlabelled.texts)
 
 
 def test_shares_of_uneven_groups_are_rounded_to_whole_groups(tmp_path: Path) -> None:

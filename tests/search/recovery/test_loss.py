@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from sklearn.metrics import log_loss
-from slimfront.search.recovery.loss import UNLABELLED, attention_loss, distillation_loss, hidden_loss
+from slimfront.search.recovery.loss import attention_loss, distillation_loss, hidden_loss
+from slimfront.studies.data import UNLABELLED
 
 
 def test_two_classes_by_hand() -> None:
