@@ -22,6 +22,8 @@ app = typer.Typer(
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 Where = Annotated[list[str] | None, typer.Option("--where", help='Filter, such as "size <= 20MB"; repeatable.')]
+# Spelled out here: to ask the registry would import it all for a line of help.
+CHOICES = "evolution, tpe, nsga2, nsga3, gp or random"
 Pick = Annotated[str | None, typer.Option("--pick", help="knee, smallest, fastest or most-accurate.")]
 
 
@@ -43,8 +45,8 @@ def launch(
     run: Annotated[Path | None, typer.Option(help="The run folder; runs/NAME by default.")] = None,
     trials: Annotated[int | None, typer.Option(help="Configurations to evaluate.")] = None,
     timeout: Annotated[str | None, typer.Option(help="Longest time, such as 30m.")] = None,
-    engine: Annotated[str | None, typer.Option(help="Where trials run.")] = None,
-    sampler: Annotated[str | None, typer.Option(help="What chooses configurations.")] = None,
+    engine: Annotated[str | None, typer.Option(help="Where trials run: optuna.")] = None,
+    sampler: Annotated[str | None, typer.Option(help=f"What chooses configurations: {CHOICES}.")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the search.")] = None,
     new: Annotated[bool, typer.Option("--new", help="Begin another run beside an earlier one.")] = False,
@@ -66,6 +68,9 @@ def launch(
     try:
         with Display() as listener:
             front = search(read, run, new=new, listener=listener, workers=workers, seed=seed, **settings)
+    except Interrupted:
+        _say("what is finished is kept: the same command continues")
+        raise
     finally:
         cool_down()
     folder = front.dense.run
@@ -127,7 +132,7 @@ def export(
     trial: Annotated[int | None, typer.Option(help="The trial's number.")] = None,
     pick: Pick = None,
     where: Where = None,
-    to: Annotated[str, typer.Option(help="The format.")] = "openvino",
+    to: Annotated[str, typer.Option(help="The format: openvino.")] = "openvino",
     examples: Annotated[bool, typer.Option(help="Ship the search split's texts for verification.")] = True,
 ) -> None:
     """Write the deployable model of one point."""
@@ -148,6 +153,7 @@ def verify(folder: Annotated[Path, typer.Argument(metavar="DIR", help="An export
     """Load an exported folder in a fresh process and compare it with its record."""
     from slimfront.search.export import verify as compare
 
+    _say("loading the folder in a fresh process and comparing it with its record")
     found = compare(folder)
     _say("bytes, predictions and accuracy equal the record" if found["examples"] else "bytes equal the record")
     print(json.dumps(found))
@@ -202,7 +208,7 @@ def main() -> None:
     try:
         code = app(standalone_mode=False) or 0
     except Interrupted as stop:
-        _say("stopped; finished trials are kept, the same command continues")
+        _say("stopped")
         _exit(128 + stop.number)
     except SlimfrontError as error:
         _say(f"error: {error}")

@@ -128,3 +128,10 @@ def test_three_lines_of_python(run: Path, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert slimfront("verify", tmp_path / "out").returncode == 0
+
+
+def test_help_names_every_choice() -> None:
+    from slimfront.search.cli import CHOICES
+    from slimfront.search.samplers import SAMPLERS
+
+    assert sorted(CHOICES.replace(" or ", ", ").split(", ")) == sorted(SAMPLERS.names())
