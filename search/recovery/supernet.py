@@ -101,7 +101,7 @@ class _Training:
     def __post_init__(self) -> None:
         tables = embedding_tables(self.module)
         self.weights = {name: value for name, value in self.module.named_parameters() if name not in tables}
-        self._quantizer = Affine()
+        self._quantizer, self._smallest = Affine(), self._plain(self.space.uniform()[-1])
         self._recovery = Recovery(
             (self.spec.steps,), self.spec.temperature, self.spec.weight, self.spec.hidden, self.spec.attention
         )
@@ -135,9 +135,9 @@ class _Training:
 
     def _drafts(self, rng: np.random.Generator) -> list[Draft]:
         """Return the whole model, the most compressed one, and some between them."""
-        smallest = self._plain(self.space.uniform()[-1])
         drawn = [self._plain(self._draw(rng)) for _ in range(self.spec.sampled)]
-        return [self.space.draft(self.scores, self.space.canonical(v)) for v in (self.space.dense(), smallest, *drawn)]
+        chosen = (self.space.dense(), self._smallest, *drawn)
+        return [self.space.draft(self.scores, self.space.canonical(values)) for values in chosen]
 
     def _draw(self, rng: np.random.Generator) -> dict[str, Value]:
         depths: dict[str, float] = {}

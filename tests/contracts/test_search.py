@@ -240,12 +240,12 @@ def test_dashboard_opens_the_records(finished_run: Path) -> None:
 
 def test_a_search_in_rungs_goes_on_where_it_stopped(study_data: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     """Students at rest are taken from the disk in one run, and trained anew in the other: the trials are the same."""
-    data = study_data("bert", trials=18, sampler="evolution", reduction_factor=2)
+    data = study_data("bert", trials=14, sampler="evolution", reduction_factor=2)
     data["space"]["distillation"]["steps"] = [0, 2, 4]
     path = tmp_path / "study.yaml"
     path.write_text(json.dumps(data))
     assert slimfront("launch", path, "--run", tmp_path / "whole").returncode == 0
-    assert slimfront("launch", path, "--run", tmp_path / "parts", "--trials", 13).returncode == 0
+    assert slimfront("launch", path, "--run", tmp_path / "parts", "--trials", 10).returncode == 0
     shutil.rmtree(cache_root() / "students")
     assert slimfront("launch", path, "--run", tmp_path / "parts").returncode == 0
     trials = Records(tmp_path / "whole").trials()
