@@ -171,7 +171,8 @@ class Chooser:
                 directions={name: str(entry["direction"]) for name, entry in self._objectives.items()},
                 box=box,
                 predictor=self._predictor,
-                step_price=STEP * spec.batch / sentences if spec and sentences else 0.0,
+                # In rungs a configuration costs no steps until it has shown that it is worth them.
+                step_price=STEP * spec.batch / sentences if spec and sentences and not self._rungs else 0.0,
                 fresh=lambda values: not self._ledger.visited(self._rungs.start(values)),
             )
         return self._problem

@@ -210,7 +210,8 @@ class Coordinator:
         while not self._spent() and not (len(self._ledger) and self._ledger.dense is None):
             choice = self._chooser.next()
             if choice is None:
-                self._stopped = True
+                # What is running may let others go on to a further rung.
+                self._stopped = not self._ledger.count("running")
                 return None
             number = len(self._ledger)
             twin = self._ledger.twin(choice.configuration)

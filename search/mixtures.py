@@ -63,9 +63,10 @@ def _measure(
         before = subject.module(**inputs).logits.double().log_softmax(-1)
         for number, configuration in enumerate(drawn):
             draft = space.draft(scores, configuration)
-            stitched = draft.stitch(base, bank.codes)
+            module = base if draft.compresses else subject.module
+            stitched = draft.stitch(module, bank.codes)
             values = {name: as_floats(value).float() for name, value in stitched.tensors.items()}
-            after = run(base, draft, values, inputs).logits.double().log_softmax(-1)
+            after = run(module, draft, values, inputs).logits.double().log_softmax(-1)
             found.append((dict(configuration), float((before.exp() * (before - after)).sum(-1).mean())))
             progress("measuring what mixtures of levels cost", (number + 1) / len(drawn))
     return found

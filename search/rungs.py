@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import moocore
@@ -18,6 +18,9 @@ from slimfront.spaces.domain import Value
 from slimfront.spaces.space import Space
 
 Json = dict[str, Any]
+ACCURACY = "accuracy"
+# Accuracy that recovery may give back, until it has been seen.
+GUESS = 0.05
 
 
 class Rungs:
@@ -41,6 +44,9 @@ class Rungs:
         self._space, self._factor, self._objectives = space, factor, objectives
         self._steps = tuple(int(steps) for steps in domain.values) if domain and factor else ()
 
+    def __bool__(self) -> bool:
+        return len(self._steps) > 1
+
     def start(self, values: Mapping[str, Value]) -> Configuration:
         """Return the configuration of some values on the lowest rung."""
         return self._space.canonical({**values, STEPS: self._steps[0]} if self._steps else values)
@@ -52,14 +58,18 @@ class Rungs:
             ledger: All trials so far.
             seed: Draws how a model is distilled that was not distilled before.
         """
-        if self._factor is None or len(self._steps) < 2:
+        dense = ledger.dense
+        if self._factor is None or not self or dense is None:
             return None
         tried = ledger.configurations()
         finished = [trial for trial in ledger.arrived(0) if trial.cached_from is None and trial.kind != "dense"]
+        # In the order of their numbers, whoever was done first.
+        finished.sort(key=lambda trial: trial.number)
+        gain = _gain(finished, self._stem)
         for rung in reversed(range(len(self._steps) - 1)):
             here = [trial for trial in finished if trial.configuration[STEPS] == self._steps[rung]]
             gone = {self._stem(c, rung) for c in tried if int(c[STEPS]) > self._steps[rung]}
-            for trial in self._best(here)[: len(here) // self._factor]:
+            for trial in self._best(here, dense, gain)[: len(here) // self._factor]:
                 if self._stem(trial.configuration, rung) not in gone:
                     return self._next(trial.configuration, rung, ledger, seed)
         return None
@@ -83,13 +93,19 @@ class Rungs:
         drawn = {name: rng.choice(domain.values) for name, domain in self._space.domains.items()}
         return rng.choice(good).configuration if good and rng.random() < 0.5 else drawn
 
-    def _best(self, trials: Sequence[Trial]) -> list[Trial]:
-        """Return trials of one rung, the most promising first."""
+    def _best(self, trials: Sequence[Trial], dense: Trial, gain: float) -> list[Trial]:
+        """Return trials of one rung, the most promising first.
+
+        What has lost no accuracy has nothing to recover; what misses the bound on it by no more than recovery has been
+        seen to give back counts as if it kept it.
+        """
+        if ACCURACY in self._objectives:
+            trials = [trial for trial in trials if trial.steer(ACCURACY) < dense.steer(ACCURACY)]
         if not trials:
             return []
         values = [{name: trial.steer(name) for name in self._objectives} for trial in trials]
         losses = losses_of(self._objectives, values)
-        broken = _broken(trials)
+        broken = _broken(trials, gain)
         ranks = moocore.pareto_rank(losses)
         gaps = np.zeros(len(trials))
         for rank in np.unique(ranks):
@@ -98,10 +114,21 @@ class Rungs:
         return [trials[row] for row in order]
 
 
-def _broken(trials: Sequence[Trial]) -> npt.NDArray[np.float64]:
+def _gain(trials: Sequence[Trial], stem: Callable[[Configuration, int], tuple[Value, ...]]) -> float:
+    """Return the most accuracy that going on has given so far, and no less than a first guess."""
+    if not all(ACCURACY in trial.measurements for trial in trials):
+        return 0.0
+    plain = {stem(t.configuration, 0): t.steer(ACCURACY) for t in trials if not int(t.configuration[STEPS])}
+    recovered = [(stem(t.configuration, 0), t.steer(ACCURACY)) for t in trials if int(t.configuration[STEPS])]
+    return max([GUESS, *(value - plain[key] for key, value in recovered if key in plain)])
+
+
+def _broken(trials: Sequence[Trial], gain: float) -> npt.NDArray[np.float64]:
     """Return by how much trials break the constraints together, each in shares of its worst, ``(trials,)``."""
     names = sorted({name for trial in trials for name in trial.violations})
-    found = np.array([[max(0.0, trial.violations.get(name, 0.0)) for name in names] for trial in trials])
+    slack = [gain if name == ACCURACY else 0.0 for name in names]
+    rows = [[trial.violations.get(name, 0.0) for name in names] for trial in trials]
+    found = np.maximum(np.array(rows).reshape(len(trials), len(names)) - slack, 0.0)
     found = found.reshape(len(trials), len(names))
     total: npt.NDArray[np.float64] = (found / np.maximum(found.max(axis=0, initial=0.0), 1e-12)).sum(axis=1)
     return total

@@ -52,7 +52,7 @@ class _Layer:
 
 
 def sensitivities(subject: Subject, space: Space, scores: Scores, bank: Bank, progress: Progress) -> Losses:
-    """Return the KL divergence from dense that each level of each parameter causes alone, to second order.
+    """Return the KL divergence from the stitched model that each level of each parameter causes alone, to second order.
 
     With ``J`` the derivative of the log probability of class ``c`` after one weight, the divergence of a change ``D``
     of that weight is ``1/2 sum_c p_c <J_c, D>^2`` per sentence (Martens 2020, "New Insights and Perspectives on the
@@ -177,8 +177,8 @@ def _moves(draft: Draft, bank: Bank, layers: Mapping[str, _Layer], rows: int) ->
     """Return the first-order change of each log probability that is looked at, ``(looks, rows)``."""
     total = torch.zeros(())
     slices = draft.slices()
-    changed = draft.left({*draft.bits, *slices})
-    for name in {name.removesuffix(".weight") for name in changed} & set(layers):
+    changed = draft.left(sorted({*draft.bits, *slices}))
+    for name in (name.removesuffix(".weight") for name in changed if name.removesuffix(".weight") in layers):
         delta = _delta(draft, bank, f"{name}.weight", slices.get(f"{name}.weight", Slice()))
         if delta is None:
             continue

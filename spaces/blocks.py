@@ -71,7 +71,7 @@ def skipped(module: nn.Module, blocks: Iterable[Block]) -> Iterator[None]:
 
 
 def find_blocks(module: nn.Module, inputs: Inputs) -> tuple[Block, ...]:
-    """Return the blocks without which a module still runs, in the order of its lists.
+    """Return the blocks without which a module still runs, in the order in which it runs them.
 
     A candidate is an element of a module list that is run once and gives on a tensor of the shape that it reads.
     """
@@ -83,7 +83,23 @@ def find_blocks(module: nn.Module, inputs: Inputs) -> tuple[Block, ...]:
         block = _candidate(module, name, inputs)
         if block is not None and block.weights and _runs_without(module, block, inputs):
             found.append(block)
-    return tuple(found)
+    order = _execution_order(module, [block.name for block in found], inputs)
+    return tuple(sorted(found, key=lambda block: order.index(block.name)))
+
+
+def _execution_order(module: nn.Module, names: list[str], inputs: Inputs) -> list[str]:
+    order: list[str] = []
+    hooks = [
+        module.get_submodule(name).register_forward_pre_hook(lambda _block, _args, name=name: order.append(name))
+        for name in names
+    ]
+    try:
+        with torch.no_grad():
+            module(**inputs)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return order
 
 
 def _candidate(module: nn.Module, name: str, inputs: Inputs) -> Block | None:
@@ -112,5 +128,6 @@ def _runs_without(module: nn.Module, block: Block, inputs: Inputs) -> bool:
         with skipped(module, [block]):
             try:
                 return bool(module(**inputs)[0].shape == expected)
-            except (RuntimeError, ValueError, IndexError, TypeError, AttributeError):
+            except Exception:
+                # Whatever a module does without one of its blocks, it cannot do without it.
                 return False

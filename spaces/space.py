@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 
 from slimfront.spaces.axes import AXES, Axis
+from slimfront.spaces.axes.depth import PREFIX as DEPTH
 from slimfront.spaces.axes.depth import removed_blocks
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.domain import Domain, Value
@@ -69,6 +70,11 @@ class Space:
         changed = {name: weights for axis in self.axes.values() for name, weights in axis.weights().items()}
         served = {name: frozenset(owner.get(weight, "") for weight in weights) for name, weights in changed.items()}
         return {name: blocks for name, blocks in served.items() if name in self.domains and "" not in blocks}
+
+    def removers(self) -> dict[str, frozenset[str]]:
+        """Return for each parameter that serves some blocks and nothing else the parameters that remove the blocks."""
+        found = {name: frozenset(f"{DEPTH}{block}" for block in blocks) for name, blocks in self._served.items()}
+        return {name: removers for name, removers in found.items() if removers <= self.domains.keys()}
 
     def _idle(self, values: Mapping[str, Value]) -> dict[str, Value]:
         """Return the parameters that serve only removed blocks, at their dense values."""

@@ -45,7 +45,7 @@ def _shaped(module: nn.Module, draft: Draft) -> Iterator[None]:
         with skipped(module, draft.gone()):
             yield
     finally:
-        for part, attribute, value in before:
+        for part, attribute, value in reversed(before):
             setattr(part, attribute, value)
 
 
@@ -103,7 +103,7 @@ class Student:
         return straight_through(self.trained[name], grid) if isinstance(grid, QuantizedTensor) else self.trained[name]
 
     def compressed(self) -> CompressedModel:
-        """Return the trained model in codes: what :meth:`__call__` computes, and the file holds."""
+        """Return the trained model in codes: what :meth:`__call__` computes; 16-bit weights are rounded only here."""
         tensors = dict(self._stitched.tensors)
         for name, value in self.trained.items():
             stitched, weight = tensors[name], value.detach()

@@ -11,11 +11,13 @@ from typing import Any
 
 import torch
 from slimfront.studies.cache import cache_root, digest
-from slimfront.studies.tensors import read_tensors, write_tensors
+from slimfront.studies.tensors import make_room, read_tensors, write_tensors
 
 WEIGHT, FIRST, SECOND, RANDOM = "weight", "exp_avg", "exp_avg_sq", "random"
 # Seconds between two rests.
 EVERY = 60.0
+# Bytes that unfinished trainings may take.
+ROOM = 16 * 2**30
 
 
 @dataclass
@@ -44,6 +46,7 @@ class Checkpoint:
             parts[f"{WEIGHT}/{name}"] = weight
             parts |= {f"{part}/{name}": state[part] for part in (FIRST, SECOND) if part in state}
         write_tensors(self.path, parts, {"step": str(step)})
+        make_room(self.path.parent, ROOM, self.path)
         self._last = time.monotonic()
 
     def restore(self, weights: Mapping[str, torch.Tensor], optimizer: torch.optim.Optimizer) -> int:

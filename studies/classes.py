@@ -40,8 +40,16 @@ def align_classes(module: nn.Module, names: Sequence[str], labels: Sequence[str]
 
 
 def _permute(head: nn.Linear, order: list[int]) -> None:
-    if head.out_features != len(order) or order == sorted(order):
+    if order == sorted(order):
         return
+    if head.out_features != len(order):
+        raise StudyError(
+            "it cannot be seen which layer makes the classes, whose order is not that of the labels",
+            where="data.labels",
+            given=f"a last linear layer with {head.out_features} outputs",
+            allowed=f"{len(order)} outputs",
+            hint="list data.labels in the order of the checkpoint's classes",
+        )
     with torch.no_grad():
         head.weight.copy_(head.weight[order].clone())
         if head.bias is not None:

@@ -6,6 +6,7 @@ import glob
 import importlib.metadata
 import json
 import random
+import re
 import tempfile
 from collections import defaultdict
 from collections.abc import Sequence
@@ -42,6 +43,8 @@ class Examples:
 
 # The label of a text that has none.
 UNLABELLED = -100
+# So many of them are drawn at most: the dense model reads them all before the search.
+MOST_UNLABELLED = 20_000
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,8 @@ def _splits(spec: DataSpec, where: str, scratch: str | None = None) -> Splits:
             )
     measured = {row[2] for part in parts[1:] for row in part} if spec.group else set()
     free = [row for row in rows if row[1] == UNLABELLED and row[2] not in measured]
+    if len(free) > MOST_UNLABELLED:
+        free = random.Random(spec.splits.seed).sample(free, MOST_UNLABELLED)
     return Splits(examples[0], examples[1], examples[2], _examples(free), names)
 
 
@@ -200,15 +205,14 @@ def _rows(table: Any, spec: DataSpec, where: str) -> tuple[list[tuple[Any, int, 
 
 def _name(label: Any) -> str:
     """Return a label as it is written; whole numbers become floats where some rows have none."""
-    if label is None or label != label or label == "":
-        return ""
-    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
+    text = "" if label is None or label != label else str(label).strip()
+    return text[:-2] if re.fullmatch(r"-?\d+\.0", text) else text
 
 
 def _label_names(found: Sequence[Any], spec: DataSpec, where: str) -> tuple[str, ...]:
     present = {_name(value) for value in found} - {""}
     if spec.labels is not None:
-        wanted = tuple(str(label) for label in spec.labels)
+        wanted = tuple(_name(label) for label in spec.labels)
         for number, label in enumerate(wanted):
             if label not in present:
                 near = nearest(label, present)

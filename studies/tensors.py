@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 SUM = "sha256"
+# Seconds after which a file that was never finished is given up.
+STALE = 86400.0
 Tensors = dict[str, torch.Tensor]
 
 
@@ -24,7 +27,7 @@ def write_tensors(path: Path, parts: Mapping[str, torch.Tensor], metadata: Mappi
     handle, scratch = tempfile.mkstemp(prefix=".", dir=path.parent)
     os.close(handle)
     try:
-        save_file(whole, scratch, metadata={**metadata, SUM: _sum(whole)})
+        save_file(whole, scratch, metadata={**metadata, SUM: _sum(whole, metadata)})
         Path(scratch).replace(path)
     finally:
         Path(scratch).unlink(missing_ok=True)
@@ -42,7 +45,7 @@ def read_tensors(path: Path) -> tuple[Tensors, dict[str, str]] | None:
             metadata = dict(stream.metadata() or {})
     except (OSError, SafetensorError):
         return None
-    return (parts, metadata) if metadata.pop(SUM, None) == _sum(parts) else None
+    return (parts, metadata) if metadata.pop(SUM, None) == _sum(parts, metadata) else None
 
 
 def entries(folder: Path) -> list[tuple[float, int, Path]]:
@@ -58,6 +61,11 @@ def entries(folder: Path) -> list[tuple[float, int, Path]]:
 
 def make_room(folder: Path, limit: int, newest: Path) -> None:
     """Remove the least recently used files of a folder that holds more bytes than it may, but never the newest."""
+    for scratch in folder.glob(".*"):
+        # Left by a process that was killed while it wrote.
+        with contextlib.suppress(OSError):
+            if time.time() - scratch.stat().st_mtime > STALE:
+                scratch.unlink()
     present = entries(folder)
     excess = sum(size for _, size, _ in present) - limit
     for _, size, path in present:
@@ -68,8 +76,8 @@ def make_room(folder: Path, limit: int, newest: Path) -> None:
             excess -= size
 
 
-def _sum(parts: Mapping[str, torch.Tensor]) -> str:
-    total = hashlib.sha256()
+def _sum(parts: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> str:
+    total = hashlib.sha256(repr(sorted(metadata.items())).encode())
     for name in sorted(parts):
         total.update(f"{name} {tuple(parts[name].shape)} {parts[name].dtype}\n".encode())
         total.update(parts[name].contiguous().numpy().tobytes())

@@ -84,7 +84,15 @@ class Builder:
             latency={mode: _terms(times, np.float64) for mode, times in latency.items()},
             losses=tuple(np.array(losses[name], dtype=np.float64) for name in self.space.domains),
             steps=self._term(needed.steps, lambda draft: draft.recovery.steps if draft.recovery else 0),
+            idle=self._idle(),
         )
+
+    def _idle(self) -> dict[int, Positions]:
+        places = {name: position for position, name in enumerate(self.space.domains)}
+        return {
+            places[name]: tuple(places[remover] for remover in sorted(removers))
+            for name, removers in self.space.removers().items()
+        }
 
     def _forms(self, members: Sequence[str], draft: Draft) -> dict[str, Form]:
         return draft.forms({name: self.shapes[name] for name in members})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -83,6 +83,8 @@ class Tables:
         steps: The number of recovery steps.
         line: Start and slope by which the summed latency, relative to the dense model's, becomes that of whole models.
         spread: Standard deviation of the relative error that this leaves.
+        idle: For some parameters the positions of those that remove the blocks which they serve: where all of these are
+            at their last level, the parameter has no effect.
         mixtures: Levels of some random configurations, each with its KL divergence from dense, in nats.
     """
 
@@ -96,6 +98,7 @@ class Tables:
     steps: Term
     line: tuple[float, float] = (0.0, 1.0)
     spread: float = 0.0
+    idle: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
     mixtures: tuple[tuple[tuple[int, ...], float], ...] = ()
 
     def levels(self, configurations: Sequence[Mapping[str, Value]]) -> Ints:
@@ -136,7 +139,12 @@ class Tables:
 
     def single_losses(self, levels: Ints) -> Floats:
         """Return what each parameter's level costs alone, ``(configurations, parameters)``."""
-        return np.asarray(self._lookups["losses"].at(levels), dtype=np.float64)
+        found: Floats = np.asarray(self._lookups["losses"].at(levels), dtype=np.float64)
+        last = np.array([len(values) - 1 for values in self.domains.values()])
+        for position, removers in self.idle.items():
+            gone = (levels[:, removers] == last[list(removers)]).all(axis=1)
+            found[gone, position] = 0.0
+        return found
 
     def to_json(self) -> Json:
         """Return the tables as JSON."""
@@ -151,6 +159,7 @@ class Tables:
             "steps": self.steps.to_json(),
             "line": list(self.line),
             "spread": self.spread,
+            "idle": [[position, list(removers)] for position, removers in self.idle.items()],
             "mixtures": [[list(row), divergence] for row, divergence in self.mixtures],
         }
 
@@ -168,5 +177,6 @@ class Tables:
             Term.from_json(data["steps"], int),
             (float(data["line"][0]), float(data["line"][1])),
             float(data["spread"]),
+            {position: tuple(removers) for position, removers in data["idle"]},
             tuple((tuple(row), float(divergence)) for row, divergence in data["mixtures"]),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from slimfront.search.recovery.distil import Teacher, batches
 from slimfront.spaces.axes.depth import PREFIX as DEPTH
-from slimfront.spaces.domain import Value
+from slimfront.spaces.axes.distillation import PREFIX as DISTILLATION
+from slimfront.spaces.domain import Domain, Value
 from slimfront.spaces.draft import Draft, Recovery, Scores
 from slimfront.spaces.quantizers.affine import Affine
 from slimfront.spaces.space import Space
@@ -28,7 +29,7 @@ from slimfront.studies.threads import fitting, torch_threads
 from torch import nn
 
 Progress = Callable[[str, float], None]
-FILE, VERSION = "weights.safetensors", 1
+FILE, VERSION = "weights.safetensors", 2
 # Codes from this width on are as good as floats in training.
 NEARLY_EXACT = 6
 # How far the levels of one drawn model scatter around their common depth of compression, which is between 0 and 1.
@@ -44,7 +45,8 @@ def super_network(
 
     Every step trains the whole model, the most compressed one that a hand would try, and some in between, on the same
     sentences and the same weights (the sandwich rule: Yu and Huang 2019, "Universally Slimmable Networks and Improved
-    Training Techniques", section 3.2); all learn from the dense model, and hidden states from the whole one, in place.
+    Training Techniques", section 3.2); all learn from the dense model, which is the better teacher as long as
+    the whole super-network is not better.
 
     Args:
         space: What may be stitched.
@@ -59,7 +61,9 @@ def super_network(
         "weights": weights,
         "data": teacher.sentences.fingerprint(),
         "spec": spec.model_dump(mode="json"),
-        "domains": {name: list(domain.values) for name, domain in space.domains.items()},
+        "domains": {name: list(domain.values) for name, domain in _compressing(space).items()},
+        "smallest": dict(space.uniform()[-1]),
+        "capabilities": asdict(space.capabilities),
         "scores": {name: digest(values.tolist()) for name, values in scores.items()},
         "torch": torch.__version__,
         "bf16": multiplies_bf16(),
@@ -75,6 +79,11 @@ def super_network(
     module = copy.deepcopy(teacher.module)
     module.load_state_dict(load_file(folder / FILE), strict=False)
     return module.eval().requires_grad_(True)
+
+
+def _compressing(space: Space) -> dict[str, Domain]:
+    """Return the parameters that compress; those of distillation do not."""
+    return {name: domain for name, domain in space.domains.items() if not name.startswith(DISTILLATION)}
 
 
 @dataclass
@@ -142,7 +151,7 @@ class _Training:
     def _draw(self, rng: np.random.Generator) -> dict[str, Value]:
         depths: dict[str, float] = {}
         found: dict[str, Value] = {}
-        for name, domain in self.space.domains.items():
+        for name, domain in _compressing(self.space).items():
             axis = name.partition("/")[0]
             most = MOST_REMOVED if name.startswith(DEPTH) else 1.0
             depth = depths.setdefault(axis, most * float(rng.random())) + most * SCATTER * float(rng.standard_normal())
@@ -152,7 +161,7 @@ class _Training:
     def _plain(self, values: Mapping[str, Value]) -> dict[str, Value]:
         """Return values without a recovery of their own."""
         dense = self.space.dense()
-        return {name: dense[name] if name.startswith("distillation/") else value for name, value in values.items()}
+        return {**dense, **{name: values[name] for name in _compressing(self.space)}}
 
     def _values(self, draft: Draft) -> dict[str, torch.Tensor]:
         """Return a draft's parameters, differentiable after the super-network's."""

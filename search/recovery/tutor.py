@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +37,15 @@ class Shelf:
     key: Any
     last: int
 
-    def put(self, student: Student, rung: int) -> None:
-        """Keep the student, which has reached a rung."""
-        if rung < self.last:
-            write_tensors(self._path(rung), student.trained, {})
-            make_room(self._path(rung).parent, ROOM, self._path(rung))
+    def put(self, student: Student, rungs: Sequence[int]) -> None:
+        """Keep the student, which has come through some rungs."""
+        if rungs[-1] < self.last:
+            write_tensors(self._path(rungs), student.trained, {})
+            make_room(self._path(rungs).parent, ROOM, self._path(rungs))
 
-    def take(self, student: Student, rung: int) -> bool:
-        """Bring the student to a rung that it reached before; return whether it had and the file is sound."""
-        found = read_tensors(self._path(rung))
+    def take(self, student: Student, rungs: Sequence[int]) -> bool:
+        """Bring the student to where it had come through some rungs; return whether it had and the file is sound."""
+        found = read_tensors(self._path(rungs))
         if found is None or found[0].keys() != student.trained.keys():
             return False
         with torch.no_grad():
@@ -53,8 +53,8 @@ class Shelf:
                 value.copy_(found[0][name])
         return True
 
-    def _path(self, rung: int) -> Path:
-        return cache_root() / "students" / f"{digest([self.key, rung])}.safetensors"
+    def _path(self, rungs: Sequence[int]) -> Path:
+        return cache_root() / "students" / f"{digest([self.key, list(rungs)])}.safetensors"
 
 
 class Tutor:
@@ -94,13 +94,14 @@ class Tutor:
         stem = {name: value for name, value in configuration.items() if name != STEPS}
         seed = int(digest([stem, self._seed])[:7], 16)
         student = Student(module, draft, codes, embedding_tables(module))
-        shelf = self._shelf([stem, seed, draft.keep, asdict(draft.capabilities)])
-        reached = next((n for n in reversed(range(len(rungs))) if shelf and shelf.take(student, rungs[n])), -1)
+        settings = asdict(replace(recovery, rungs=()))
+        shelf = self._shelf([stem, settings, seed, draft.keep, asdict(draft.capabilities)])
+        reached = next((n for n in reversed(range(len(rungs))) if shelf and shelf.take(student, rungs[: n + 1])), -1)
         for number in range(reached + 1, len(rungs)):
             steps = rungs[number] - (rungs[number - 1] if number else 0)
             distil(student, self.teacher, recovery, steps, self._spec.batch, seed + number)
             if shelf:
-                shelf.put(student, rungs[number])
+                shelf.put(student, rungs[: number + 1])
         return student.compressed()
 
     def _shelf(self, key: Any) -> Shelf | None:

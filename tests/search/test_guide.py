@@ -145,3 +145,21 @@ def test_a_trial_that_is_beaten_stops_and_says_so(prepared: Prepared, tmp_path: 
     assert raced["measurements"]["latency"]["value"] == pytest.approx(0.5 * values["latency"])
     assert raced["measurements"]["size"]["value"] == full["measurements"]["size"]["value"]
     assert np.isfinite(raced["divergence"]) and "files" not in raced
+
+
+def test_what_a_removed_block_was_given_does_not_count(prepared: Prepared) -> None:
+    """Samplers weigh levels as they come; only what is started is canonical."""
+    space, predictor = prepared.space, prepared.predictor
+    block = "bert.encoder.layer.1"
+    gone = {**space.dense(), f"depth/{block}": "removed"}
+    own = {name: domain.values[-1] for name, domain in space.domains.items() if block in name}
+    told = [
+        predictor.predict([values]) for values in (gone, {**own, **{f"depth/{block}": "removed"}, **_rest(space, own)})
+    ]
+    assert told[0].loss == pytest.approx(told[1].loss) and told[0].size == told[1].size
+    kept = predictor.predict([{**space.dense(), **own, f"depth/{block}": "kept"}])
+    assert kept.loss[0] > 0 and predictor.tables.idle
+
+
+def _rest(space: Space, own: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in space.dense().items() if name not in own}

@@ -81,7 +81,7 @@ class Image:
         """Return the layer and its output port that feed an input port."""
         return next((edge.source, edge.source_port) for edge in self._into[layer] if edge.target_port == port)
 
-    def ahead_of(self, layer: int) -> set[int]:
+    def needed_by(self, layer: int) -> set[int]:
         """Return all layers on which a layer depends, itself included."""
         return _reach({layer}, {n: [e.source for e in edges] for n, edges in self._into.items()}, set())
 
@@ -94,10 +94,6 @@ class Image:
             if layer not in but_not | layers and readers and readers <= layers | found:
                 found.add(layer)
         return found
-
-    def source(self, layer: int, port: int) -> int:
-        """Return the layer that feeds an input port."""
-        return next(edge.source for edge in self._into[layer] if edge.target_port == port)
 
     def constant(self, layer: int) -> npt.NDArray[np.uint8] | None:
         """Return the bytes of a constant, or None where the layer is something else."""

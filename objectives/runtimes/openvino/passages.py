@@ -73,7 +73,7 @@ def unmarked(image: Image, blocks: Sequence[str]) -> tuple[Image, dict[str, Insi
     found = {}
     for name, first, last in zip(blocks, marks[::2], marks[1::2], strict=False):
         layers = image.between([first], [last], but_not=SHAPES) - {first, last}
-        layers |= image.only_for(layers, but_not=image.ahead_of(first))
+        layers |= image.only_for(layers, but_not=image.needed_by(first))
         passage = Passage(origin(image.feeder(first, 0)), origin(image.feeder(last, 0)))
         leaving = {(e.source, e.source_port) for n in layers for e in image.readers(n) if e.target not in layers}
         if leaving == {passage.made} and len(marks) == 2 * len(blocks) and not layers & set(marks):
