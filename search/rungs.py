@@ -27,11 +27,11 @@ class Rungs:
     """Multi-objective asynchronous successive halving over the number of recovery steps.
 
     A configuration is tried at the fewest steps first. Whenever a place is free, the best 1 / ``factor`` of the trials
-    at a rung may go on to the next, the highest rung first (Li et al. 2020, "A System for Massively Parallel
-    Hyperparameter Tuning", algorithm 2); the best are those of the lowest non-dominated rank, in the widest gap
-    (Schmucker et al. 2021, "Multi-objective Asynchronous Successive Halving", section 3.2), and what keeps the
-    constraints goes before what does not (Deb et al. 2002, "NSGA-II", section VI). A trial that goes on is a trial of
-    its own: every rung is in the records, and what was decided follows from them alone.
+    at a rung may go on to the next, but no more of them than that, the highest rung first (after Li et al. 2020, "A
+    System for Massively Parallel Hyperparameter Tuning", algorithm 2); the best are those of the lowest non-dominated
+    rank, in the widest gap (Schmucker et al. 2021, "Multi-objective Asynchronous Successive Halving", section 3.2), and
+    what keeps the constraints goes before what does not (Deb et al. 2002, "NSGA-II", section VI). A trial that goes on
+    is a trial of its own: every rung is in the records, and what was decided follows from them alone.
 
     Args:
         space: The space; its numbers of steps are the rungs.
@@ -69,7 +69,9 @@ class Rungs:
         for rung in reversed(range(len(self._steps) - 1)):
             here = [trial for trial in finished if trial.configuration[STEPS] == self._steps[rung]]
             gone = {self._stem(c, rung) for c in tried if int(c[STEPS]) > self._steps[rung]}
-            for trial in self._best(here, dense, gain)[: len(here) // self._factor]:
+            went = sum(self._stem(trial.configuration, rung) in gone for trial in here)
+            places = len(here) // self._factor
+            for trial in self._best(here, dense, gain)[:places] if went < places else ():
                 if self._stem(trial.configuration, rung) not in gone:
                     return self._next(trial.configuration, rung, ledger, seed)
         return None

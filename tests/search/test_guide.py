@@ -153,13 +153,8 @@ def test_what_a_removed_block_was_given_does_not_count(prepared: Prepared) -> No
     block = "bert.encoder.layer.1"
     gone = {**space.dense(), f"depth/{block}": "removed"}
     own = {name: domain.values[-1] for name, domain in space.domains.items() if block in name}
-    told = [
-        predictor.predict([values]) for values in (gone, {**own, **{f"depth/{block}": "removed"}, **_rest(space, own)})
-    ]
+    filled = {**space.dense(), **own, f"depth/{block}": "removed"}
+    told = [predictor.predict([values]) for values in (gone, filled)]
     assert told[0].loss == pytest.approx(told[1].loss) and told[0].size == told[1].size
     kept = predictor.predict([{**space.dense(), **own, f"depth/{block}": "kept"}])
     assert kept.loss[0] > 0 and predictor.tables.idle
-
-
-def _rest(space: Space, own: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in space.dense().items() if name not in own}
