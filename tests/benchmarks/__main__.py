@@ -12,7 +12,18 @@ import sys
 import tempfile
 from pathlib import Path
 
-NAMES = ("trials", "hypervolume", "racing", "prediction", "second_study", "asking", "memory", "methods", "recovery")
+NAMES = (
+    "trials",
+    "hypervolume",
+    "racing",
+    "prediction",
+    "second_study",
+    "asking",
+    "memory",
+    "methods",
+    "recovery",
+    "rungs",
+)
 
 
 def main() -> None:
