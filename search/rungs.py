@@ -21,6 +21,8 @@ Json = dict[str, Any]
 ACCURACY = "accuracy"
 # Accuracy that recovery may give back, until it has been seen.
 GUESS = 0.05
+# Share of the median divergence from the dense model below which nothing was lost.
+NOTHING = 0.01
 
 
 class Rungs:
@@ -58,8 +60,7 @@ class Rungs:
             ledger: All trials so far.
             seed: Draws how a model is distilled that was not distilled before.
         """
-        dense = ledger.dense
-        if self._factor is None or not self or dense is None:
+        if self._factor is None or not self:
             return None
         tried = ledger.configurations()
         finished = [trial for trial in ledger.arrived(0) if trial.cached_from is None and trial.kind != "dense"]
@@ -71,7 +72,7 @@ class Rungs:
             gone = {self._stem(c, rung) for c in tried if int(c[STEPS]) > self._steps[rung]}
             went = sum(self._stem(trial.configuration, rung) in gone for trial in here)
             places = len(here) // self._factor
-            for trial in self._best(here, dense, gain)[:places] if went < places else ():
+            for trial in self._best(here, gain)[:places] if went < places else ():
                 if self._stem(trial.configuration, rung) not in gone:
                     return self._next(trial.configuration, rung, ledger, seed)
         return None
@@ -95,14 +96,14 @@ class Rungs:
         drawn = {name: rng.choice(domain.values) for name, domain in self._space.domains.items()}
         return rng.choice(good).configuration if good and rng.random() < 0.5 else drawn
 
-    def _best(self, trials: Sequence[Trial], dense: Trial, gain: float) -> list[Trial]:
+    def _best(self, trials: Sequence[Trial], gain: float) -> list[Trial]:
         """Return trials of one rung, the most promising first.
 
-        What has lost no accuracy has nothing to recover; what misses the bound on it by no more than recovery has been
-        seen to give back counts as if it kept it.
+        What diverges from the dense model by next to nothing has nothing to recover; what misses the bound on the
+        accuracy by no more than recovery has been seen to give back counts as if it kept it.
         """
-        if ACCURACY in self._objectives:
-            trials = [trial for trial in trials if trial.steer(ACCURACY) < dense.steer(ACCURACY)]
+        lost = [float(trial.details.get("divergence", 1.0)) for trial in trials]
+        trials = [trial for trial, own in zip(trials, lost, strict=True) if own > NOTHING * np.median(lost)]
         if not trials:
             return []
         values = [{name: trial.steer(name) for name in self._objectives} for trial in trials]

@@ -35,7 +35,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Artifa
     module, inputs = make_encoder("bert"), example_inputs()
     runtime = RUNTIMES.get("openvino", where="x")(TargetSpec())
     space = Space(SpaceSpec(bits=BitsSpec(levels=(8,), granularity="all")), walk(module, inputs), runtime.supports())
-    blueprint = runtime.prepare(module, inputs, {}, "objectives")
+    blueprint = runtime.prepare(module, inputs, {}, {}, "objectives")
     request = {name: value.numpy() for name, value in inputs.items()}
     found: dict[str, tuple[Artifact, Context]] = {}
     for name, configuration in zip(("dense", "small"), space.uniform(), strict=True):
