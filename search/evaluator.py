@@ -100,7 +100,7 @@ class Evaluator:
         """
         subject = load_subject(study)
         # Laid before anything is trained: a space that is wrong should not cost the user that time.
-        runtime, space = lay_space(study, anatomy_on(study.target, subject, study.space.depth is not None))
+        runtime, space = lay_space(study, anatomy_on(study, subject))
         subject = trained(subject, study, progress)
         scores = importance(subject, space.anatomy, study.space.sparsity, progress)
         teacher = _teacher(study, subject, space, progress)

@@ -44,7 +44,7 @@ def check(path: Path) -> tuple[Study, Subject, Space]:
         QUANTIZERS.get(study.space.bits.quantizer, where="space.bits.quantizer")
     with torch_threads(1):
         subject = load_subject(study)
-        _runtime, space = lay_space(study, anatomy_on(study.target, subject, study.space.depth is not None))
+        _runtime, space = lay_space(study, anatomy_on(study, subject))
     return study, subject, space
 
 

@@ -15,7 +15,7 @@ from slimfront.spaces.draft import Scores
 from slimfront.spaces.space import Space
 from slimfront.spaces.structure import Anatomy, walk
 from slimfront.studies.cache import cached
-from slimfront.studies.schema import Study, TargetSpec
+from slimfront.studies.schema import Study
 from slimfront.studies.subject import Subject
 
 ANATOMY = "anatomy.json"
@@ -44,18 +44,12 @@ def anatomy_of(subject: Subject) -> Anatomy:
     return Anatomy.from_json(json.loads(text))
 
 
-def anatomy_on(target: TargetSpec, subject: Subject, depth: bool) -> Anatomy:
-    """Return what the subject's model is made of, as far as a target can take it apart.
-
-    Args:
-        target: The study's section ``target``.
-        subject: The model.
-        depth: Whether blocks may be removed.
-    """
+def anatomy_on(study: Study, subject: Subject) -> Anatomy:
+    """Return what the subject's model is made of, as far as the study's target can take it apart."""
     anatomy = anatomy_of(subject)
-    if not depth:
+    if study.space.depth is None:
         return anatomy
-    runtime = RUNTIMES.get(target.runtime, where="target.runtime")(target)
+    runtime = RUNTIMES.get(study.target.runtime, where="target.runtime")(study.target)
     names = [block.name for block in anatomy.blocks]
     left = set(runtime.removable(subject.module, subject.example(), names, subject.weights))
     refused = {name: "the target cannot take this block out of its graph" for name in names if name not in left}

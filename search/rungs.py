@@ -43,7 +43,7 @@ class Rungs:
 
     def __init__(self, space: Space, factor: int | None, objectives: Mapping[str, Json]) -> None:
         domain = space.domains.get(STEPS)
-        self._space, self._factor, self._objectives = space, factor, objectives
+        self._space, self._factor, self._objectives = space, factor or 0, objectives
         self._steps = tuple(int(steps) for steps in domain.values) if domain and factor else ()
 
     def __bool__(self) -> bool:
@@ -60,7 +60,7 @@ class Rungs:
             ledger: All trials so far.
             seed: Draws how a model is distilled that was not distilled before.
         """
-        if self._factor is None or not self:
+        if not self:
             return None
         tried = ledger.configurations()
         finished = [trial for trial in ledger.arrived(0) if trial.cached_from is None and trial.kind != "dense"]

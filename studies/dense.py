@@ -93,6 +93,12 @@ def bucketed(encoded: Encoded, size: int, rng: np.random.Generator) -> list[list
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    """Set the learning rate of all parameters."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+
+
 def embedding_tables(module: nn.Module) -> frozenset[str]:
     """Return the names of the embedding tables, which training leaves as they are: they are large and hardly change."""
     return frozenset(f"{name}.weight" for name, part in module.named_modules() if isinstance(part, nn.Embedding))
@@ -113,8 +119,7 @@ def _fine_tune(module: nn.Module, train: Encoded, spec: FineTuning, checkpoint: 
     for number, indices in enumerate(steps):
         if number < begin:
             continue
-        for group in optimizer.param_groups:
-            group["lr"] = spec.learning_rate * (1 - number / len(steps))
+        set_rate(optimizer, spec.learning_rate * (1 - number / len(steps)))
         batch, labels = tensors(train, indices)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=multiplies_bf16()):
             logits = module(**batch).logits

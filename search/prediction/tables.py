@@ -121,6 +121,12 @@ class Tables:
         parts = {"size": self.size, "marks": self.marks, "losses": losses, **latency}
         return {name: Lookup(terms, count) for name, terms in parts.items()}
 
+    @cached_property
+    def _removers(self) -> list[tuple[int, list[int], Ints]]:
+        """For each parameter that may be idle its position, and positions and levels at which it is."""
+        last = np.array([len(values) - 1 for values in self.domains.values()])
+        return [(position, list(removers), last[list(removers)]) for position, removers in self.idle.items()]
+
     def sizes(self, levels: Ints) -> Ints:
         """Return the bytes of each configuration."""
         return np.asarray(self._lookups["size"].at(levels).sum(axis=1), dtype=np.int64)
@@ -140,10 +146,8 @@ class Tables:
     def single_losses(self, levels: Ints) -> Floats:
         """Return what each parameter's level costs alone, ``(configurations, parameters)``."""
         found: Floats = np.asarray(self._lookups["losses"].at(levels), dtype=np.float64)
-        last = np.array([len(values) - 1 for values in self.domains.values()])
-        for position, removers in self.idle.items():
-            gone = (levels[:, removers] == last[list(removers)]).all(axis=1)
-            found[gone, position] = 0.0
+        for position, removers, last in self._removers:
+            found[(levels[:, removers] == last).all(axis=1), position] = 0.0
         return found
 
     def to_json(self) -> Json:

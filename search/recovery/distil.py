@@ -13,7 +13,7 @@ from slimfront.search.recovery.taps import Seen, Taps
 from slimfront.spaces.draft import Recovery
 from slimfront.spaces.structure import Anatomy
 from slimfront.spaces.student import Student
-from slimfront.studies.dense import bucketed, tensors
+from slimfront.studies.dense import bucketed, set_rate, tensors
 from slimfront.studies.encoding import Encoded
 from slimfront.studies.processor import multiplies_bf16
 from torch import nn
@@ -108,8 +108,7 @@ def distil(student: Student, teacher: Teacher, recovery: Recovery, steps: int, b
     taps = teacher.taps(student.module, recovery)
     optimizer = torch.optim.AdamW(list(student.trained.values()), lr=recovery.learning_rate)
     for step, rows in enumerate(batches(teacher.sentences, steps, batch, seed)):
-        for group in optimizer.param_groups:
-            group["lr"] = recovery.learning_rate * (1 - step / steps)
+        set_rate(optimizer, recovery.learning_rate * (1 - step / steps))
         loss = teacher.lesson(rows, recovery).loss(student, taps, student.draft.kept)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

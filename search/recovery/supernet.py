@@ -22,7 +22,7 @@ from slimfront.spaces.student import run, straight_through
 from slimfront.spaces.surgery import Slice
 from slimfront.studies.cache import cached, digest
 from slimfront.studies.checkpoint import Checkpoint
-from slimfront.studies.dense import embedding_tables
+from slimfront.studies.dense import embedding_tables, set_rate
 from slimfront.studies.processor import multiplies_bf16
 from slimfront.studies.schema import SharedRecovery
 from slimfront.studies.threads import fitting, torch_threads
@@ -123,8 +123,7 @@ class _Training:
         for step, rows in enumerate(batches(self.teacher.sentences, self.spec.steps, self.spec.batch, self.spec.seed)):
             if step < begin:
                 continue
-            for group in optimizer.param_groups:
-                group["lr"] = self.spec.learning_rate * (1 - step / self.spec.steps)
+            set_rate(optimizer, self.spec.learning_rate * (1 - step / self.spec.steps))
             loss = self._step(rows, np.random.default_rng([self.spec.seed, step]), optimizer)
             progress(f"distilling the super-network, loss {loss:.3f}", (step + 1) / self.spec.steps)
             checkpoint.rest(step + 1, self.weights, optimizer)

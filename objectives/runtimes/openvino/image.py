@@ -87,13 +87,13 @@ class Image:
 
     def only_for(self, layers: set[int], but_not: set[int]) -> set[int]:
         """Return the layers that serve nothing but ``layers``, directly or through each other."""
-        found: set[int] = set()
+        served = set(layers)
         # Layers stand in the order in which they are computed.
         for layer in reversed(self.layers):
             readers = {edge.target for edge in self._out[layer]}
-            if layer not in but_not | layers and readers and readers <= layers | found:
-                found.add(layer)
-        return found
+            if layer not in but_not and readers and readers <= served:
+                served.add(layer)
+        return served - layers
 
     def constant(self, layer: int) -> npt.NDArray[np.uint8] | None:
         """Return the bytes of a constant, or None where the layer is something else."""
