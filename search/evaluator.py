@@ -33,7 +33,7 @@ from slimfront.spaces.draft import Scores
 from slimfront.spaces.quantizers import QUANTIZERS
 from slimfront.spaces.space import Space
 from slimfront.studies.cache import cached, file_sha256
-from slimfront.studies.compressed import CompressedModel, Removal
+from slimfront.studies.compressed import CompressedModel
 from slimfront.studies.encoding import Encoded
 from slimfront.studies.models import weights_sha256
 from slimfront.studies.processor import processor_name
@@ -105,7 +105,7 @@ class Evaluator:
         scores = importance(subject, space.anatomy, study.space.sparsity, progress)
         teacher = _teacher(study, subject, space, progress)
         cuts = {s.name: s.cut() for s in space.anatomy.structures if study.space.sparsity}
-        removals = {b.name: Removal(b.weights, b.remove) for b in space.anatomy.blocks if study.space.depth}
+        removals = {b.name: b.remove for b in space.anatomy.blocks if study.space.depth}
         blueprint = runtime.prepare(subject.module, subject.example(), cuts, removals, subject.weights)
         base = subject
         if study.recovery and teacher:
@@ -304,7 +304,7 @@ def _readable(paths: Sequence[Path], shape: tuple[int, ...]) -> list[npt.NDArray
 
 def _teacher(study: Study, subject: Subject, space: Space, progress: Progress) -> Teacher | None:
     """Return the dense model as it teaches, or None where nothing is distilled."""
-    if study.recovery is None and not any(name.startswith("distillation/") for name in space.domains):
+    if study.recovery is None and not space.axes["distillation"].domains():
         return None
     return Teacher(subject.module, space.anatomy, subject.lessons, teacher_logits(subject, progress))
 

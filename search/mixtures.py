@@ -80,4 +80,4 @@ def _draw(space: Space) -> Iterator[Configuration]:
                 name: rng.choice(domain.values) if rng.random() < share else dense[name]
                 for name, domain in space.domains.items()
             }
-            yield space.canonical({n: dense[n] if n.startswith("distillation/") else v for n, v in values.items()})
+            yield space.unrecovered(values)

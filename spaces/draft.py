@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -11,7 +10,7 @@ import torch
 from slimfront.spaces.blocks import Block
 from slimfront.spaces.quantizers.quantizer import group_size
 from slimfront.spaces.structure import Anatomy, Structure
-from slimfront.spaces.surgery import Slice, remove_units
+from slimfront.spaces.surgery import Slice
 from slimfront.studies.compressed import Capabilities, CompressedModel, Form, QuantizedTensor
 from torch import nn
 
@@ -82,7 +81,7 @@ class Draft:
     @property
     def kept(self) -> dict[str, int]:
         """Number of units kept, by structure from which some are removed."""
-        return {structure.name: len(self.keep[structure.name]) for structure in self._cut()}
+        return {structure.name: len(self.keep[structure.name]) for structure in self.cut()}
 
     @property
     def compresses(self) -> bool:
@@ -98,7 +97,7 @@ class Draft:
         gone = {name for block in self.gone() for name in block.weights}
         return [name for name in names if name not in gone]
 
-    def _cut(self) -> list[Structure]:
+    def cut(self) -> list[Structure]:
         """Return the structures that are still there and lose some units."""
         gone = {s.name for block in self.gone() for s in self.anatomy.within(block)}
         return [s for s in self.anatomy.structures if s.name in self.keep and s.name not in gone]
@@ -106,7 +105,7 @@ class Draft:
     def slices(self) -> dict[str, Slice]:
         """Return which rows and columns are kept of each parameter that is cut."""
         found: dict[str, Slice] = {}
-        for structure in self._cut():
+        for structure in self.cut():
             for name, part in structure.slices(self.keep[structure.name]).items():
                 found[name] = found.get(name, Slice()).merged(part)
         return found
@@ -146,15 +145,3 @@ class Draft:
             assert isinstance(whole, torch.Tensor)
             found[name] = Slice(rows=part.rows).of(whole)
         return found
-
-    def cut(self, dense: nn.Module, codes: Codes) -> nn.Module:
-        """Return a copy of the dense model, in floats, without the units that are removed."""
-        module = copy.deepcopy(dense)
-        for s in self._cut():
-            remove_units(module, s.producers, s.consumer, s.units, s.size, self.keep[s.name], s.recipe)
-        for block in self.gone():
-            block.remove(module)
-        with torch.no_grad():
-            for name, value in self.floats(dense, codes, self.slices().keys()).items():
-                module.get_parameter(name).copy_(value)
-        return module

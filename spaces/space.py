@@ -88,6 +88,10 @@ class Space:
         """Return the configuration of ``values``, equal for all values that have the same effect."""
         return self._configuration(values)
 
+    def unrecovered(self, values: Mapping[str, Value]) -> Configuration:
+        """Return the configuration of ``values`` without distillation, whose parameters they need not hold."""
+        return self._configuration({**values, **self._dense["distillation"]})
+
     def dense(self) -> Configuration:
         """Return the configuration that is the dense model."""
         return self.compose()

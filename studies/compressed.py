@@ -85,6 +85,10 @@ class Form:
         return cls(16 if tensor.dtype == torch.float16 else 32, tuple(tensor.shape))
 
 
+# Removes something from a module, in place.
+Removal = Callable[[nn.Module], None]
+
+
 @dataclass(frozen=True)
 class Cut:
     """A prunable structure, as far as a target must know it.
@@ -99,20 +103,7 @@ class Cut:
     producers: tuple[str, ...]
     consumer: str
     units: int
-    remove_last: Callable[[nn.Module], None]
-
-
-@dataclass(frozen=True)
-class Removal:
-    """A block that may be removed whole, as far as a target must know it.
-
-    Attributes:
-        weights: Names of its parameters.
-        remove: Removes it from a module, in place.
-    """
-
-    weights: tuple[str, ...]
-    remove: Callable[[nn.Module], None]
+    remove_last: Removal
 
 
 @dataclass(frozen=True)

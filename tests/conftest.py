@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from collections.abc import Callable
@@ -101,6 +102,21 @@ def codes_of(module: Any, capabilities: Any) -> Callable[..., Any]:
         return quantizer.quantize(weight, bits, group_size(weight.shape[1], bits, capabilities))
 
     return codes
+
+
+def cut_copy(draft: Any, module: Any, codes: Any) -> Any:
+    """Return a copy of a module, in floats, from which all that a draft removes is really gone."""
+    from slimfront.spaces.surgery import remove_units
+
+    cut = copy.deepcopy(module)
+    for s in draft.cut():
+        remove_units(cut, s.producers, s.consumer, s.units, s.size, draft.keep[s.name], s.recipe)
+    for block in draft.gone():
+        block.remove(cut)
+    with torch.no_grad():
+        for name, value in draft.floats(module, codes, draft.slices().keys()).items():
+            cut.get_parameter(name).copy_(value)
+    return cut
 
 
 def example_inputs() -> dict[str, torch.Tensor]:

@@ -132,7 +132,7 @@ class Runtime(ABC):
             module: The dense module in evaluation mode.
             example: A small real batch, ``(rows, tokens)`` each.
             cuts: For each prunable structure how its widths show in the module.
-            removals: The blocks that may be removed whole.
+            removals: For each block that may be removed whole what removes it.
             weights: SHA-256 of its parameters.
 
         Raises:

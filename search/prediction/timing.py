@@ -180,13 +180,12 @@ class Bench:
 
     def _chosen(self) -> Iterator[Configuration]:
         """Yield every other uniform setting and some random configurations, none of them recovered."""
-        rng, dense = random.Random(0), self.space.dense()
-        plain = {name: value for name, value in dense.items() if name.startswith("distillation/")}
+        rng = random.Random(0)
         for configuration in self.space.uniform()[::2]:
-            yield self.space.canonical({**configuration, **plain})
+            yield self.space.unrecovered(configuration)
         for _ in range(PROBES):
             values = {name: rng.choice(domain.values) for name, domain in self.space.domains.items()}
-            yield self.space.canonical({**values, **plain})
+            yield self.space.unrecovered(values)
 
     def _session(self, configuration: Configuration) -> Session:
         with tempfile.TemporaryDirectory() as folder:

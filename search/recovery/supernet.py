@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from slimfront.search.recovery.distil import Teacher, batches
 from slimfront.spaces.axes.depth import PREFIX as DEPTH
 from slimfront.spaces.axes.distillation import PREFIX as DISTILLATION
+from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.domain import Domain, Value
 from slimfront.spaces.draft import Draft, Recovery, Scores
 from slimfront.spaces.quantizers.affine import Affine
@@ -110,7 +111,7 @@ class _Training:
     def __post_init__(self) -> None:
         tables = embedding_tables(self.module)
         self.weights = {name: value for name, value in self.module.named_parameters() if name not in tables}
-        self._quantizer, self._smallest = Affine(), self._plain(self.space.uniform()[-1])
+        self._quantizer, self._smallest = Affine(), self.space.unrecovered(self.space.uniform()[-1])
         self._recovery = Recovery(
             (self.spec.steps,), self.spec.temperature, self.spec.weight, self.spec.hidden, self.spec.attention
         )
@@ -143,11 +144,11 @@ class _Training:
 
     def _drafts(self, rng: np.random.Generator) -> list[Draft]:
         """Return the whole model, the most compressed one, and some between them."""
-        drawn = [self._plain(self._draw(rng)) for _ in range(self.spec.sampled)]
+        drawn = [self._draw(rng) for _ in range(self.spec.sampled)]
         chosen = (self.space.dense(), self._smallest, *drawn)
-        return [self.space.draft(self.scores, self.space.canonical(values)) for values in chosen]
+        return [self.space.draft(self.scores, configuration) for configuration in chosen]
 
-    def _draw(self, rng: np.random.Generator) -> dict[str, Value]:
+    def _draw(self, rng: np.random.Generator) -> Configuration:
         depths: dict[str, float] = {}
         found: dict[str, Value] = {}
         for name, domain in _compressing(self.space).items():
@@ -155,12 +156,7 @@ class _Training:
             most = MOST_REMOVED if name.startswith(DEPTH) else 1.0
             depth = depths.setdefault(axis, most * float(rng.random())) + most * SCATTER * float(rng.standard_normal())
             found[name] = domain.values[int(np.clip(depth * len(domain.values), 0, len(domain.values) - 1))]
-        return found
-
-    def _plain(self, values: Mapping[str, Value]) -> dict[str, Value]:
-        """Return values without a recovery of their own."""
-        dense = self.space.dense()
-        return {**dense, **{name: values[name] for name in _compressing(self.space)}}
+        return self.space.unrecovered(found)
 
     def _values(self, draft: Draft) -> dict[str, torch.Tensor]:
         """Return a draft's parameters, differentiable after the super-network's."""

@@ -10,7 +10,7 @@ from slimfront.spaces.structure import walk
 from slimfront.studies.compressed import Capabilities
 from slimfront.studies.schema import BitsSpec, DepthSpec, DistillationSpec, SpaceSpec, SparsitySpec
 
-from tests.conftest import codes_of, example_inputs, make_encoder
+from tests.conftest import codes_of, cut_copy, example_inputs, make_encoder
 
 CAPABILITIES = Capabilities((2, 3, 4, 6, 8, 16, 32), (128, 64, 32), ("f32", "bf16"))
 FULL = SpaceSpec(
@@ -44,7 +44,7 @@ def test_axis_contract(name: str, granularity: str) -> None:
     assert set(untouched.bits.values()) <= {32}
     with torch.no_grad():
         assert torch.equal(
-            untouched.cut(module, codes_of(module, CAPABILITIES))(**inputs).logits, module(**inputs).logits
+            cut_copy(untouched, module, codes_of(module, CAPABILITIES))(**inputs).logits, module(**inputs).logits
         )
 
     for values in axis.uniform():

@@ -12,11 +12,11 @@ from slimfront.objectives.runtimes import RUNTIMES
 from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.spaces.space import Space
 from slimfront.spaces.structure import walk
-from slimfront.studies.compressed import Form, Removal
+from slimfront.studies.compressed import Form
 from slimfront.studies.errors import RecordsError, StudyError
 from slimfront.studies.schema import BitsSpec, DepthSpec, SpaceSpec, SparsitySpec, TargetSpec
 
-from tests.conftest import DECODERS, ENCODERS, codes_of, example_inputs, make_encoder
+from tests.conftest import DECODERS, ENCODERS, codes_of, cut_copy, example_inputs, make_encoder
 
 
 @pytest.mark.parametrize("kind", (*ENCODERS, *DECODERS))
@@ -35,7 +35,7 @@ def test_artifact_computes_what_the_compressed_module_computes(name: str, kind: 
     # The blocks of some share shapes that the first one computes.
     assert left == (names[1:] if kind in ("modernbert", "llama") else names) and len(names) == 3
     anatomy = replace(anatomy, blocks=tuple(block for block in anatomy.blocks if block.name in left))
-    removals = {block.name: Removal(block.weights, block.remove) for block in anatomy.blocks}
+    removals = {block.name: block.remove for block in anatomy.blocks}
     space = Space(spec, anatomy, capabilities)
     blueprint = runtime.prepare(module, inputs, {s.name: s.cut() for s in anatomy.structures}, removals, kind)
     scores = {s.name: torch.arange(s.units).float() for s in anatomy.structures}
@@ -53,7 +53,7 @@ def test_artifact_computes_what_the_compressed_module_computes(name: str, kind: 
         draft = space.draft(scores, space.canonical(values))
         compressed = draft.stitch(module, codes_of(module, capabilities))
         artifact = blueprint.lower(compressed, tmp_path / str(number))
-        cut = draft.cut(module, codes_of(module, capabilities))
+        cut = cut_copy(draft, module, codes_of(module, capabilities))
         assert set(compressed.tensors) == {key for key, _ in cut.named_parameters()}
         for key, tensor in compressed.tensors.items():
             value = tensor.float() if isinstance(tensor, torch.Tensor) else tensor.dequantize()

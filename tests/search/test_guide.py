@@ -23,6 +23,8 @@ from slimfront.spaces.space import Space
 from slimfront.studies.dense import tensors
 from slimfront.studies.reader import parse_study
 
+from tests.conftest import cut_copy
+
 
 @dataclass
 class Prepared:
@@ -96,7 +98,7 @@ def test_sensitivity_orders_single_changes_as_they_are(prepared: Prepared) -> No
         for name, level, configuration in singles(prepared):
             compressed = evaluator.compress(configuration)
             draft = evaluator.space.draft(evaluator.scores, configuration)
-            module = draft.cut(subject.module, evaluator.bank.codes)
+            module = cut_copy(draft, subject.module, evaluator.bank.codes)
             values = {n: v if isinstance(v, torch.Tensor) else v.dequantize() for n, v in compressed.tensors.items()}
             module.load_state_dict({n: v.float() for n, v in values.items()}, strict=False)
             after = module(**inputs).logits.double().log_softmax(-1)

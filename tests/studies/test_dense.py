@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from slimfront.studies import checkpoint
-from slimfront.studies.dense import last_linear
+from slimfront.studies.dense import last_linear, tensors
 from slimfront.studies.encoding import Encoded
 from slimfront.studies.errors import StudyError
 from slimfront.studies.reader import parse_study
@@ -114,3 +116,51 @@ def test_a_tokenizer_without_words_is_refused(study_data: Make, tmp_path: Path) 
     with pytest.raises(StudyError, match="tokenizer") as caught:
         load_subject(parse_study(data))
     assert caught.value.where == "model"
+
+
+def relabelled(study_data: Make, tmp_path: Path, names: list[str]) -> dict[str, Any]:
+    """Return a study of a trained classifier whose classes have the given names."""
+    source = Path(study_data("bert")["model"]["path"])
+    shutil.copytree(source, tmp_path / "model")
+    config = json.loads((source / "config.json").read_text())
+    config |= {"id2label": dict(enumerate(names)), "label2id": {name: n for n, name in enumerate(names)}}
+    (tmp_path / "model" / "config.json").write_text(json.dumps(config))
+    data = {**study_data("bert"), "train": {"method": "none"}}
+    data["model"] = {**data["model"], "path": str(tmp_path / "model")}
+    return data
+
+
+def test_classes_of_a_checkpoint_are_matched_by_name(study_data: Make, tmp_path: Path) -> None:
+    """The data's labels are fresh and rotten, in this order."""
+    found = []
+    for number, names in enumerate((["fresh", "rotten"], ["ROTTEN", "fresh"])):
+        subject = load_subject(parse_study(relabelled(study_data, tmp_path / str(number), names)))
+        found.append(logits(subject, subject.search))
+    assert torch.equal(found[0].flip(1), found[1])
+    with pytest.raises(StudyError, match="other names than the data's labels"):
+        load_subject(parse_study(relabelled(study_data, tmp_path / "other", ["bad", "good"])))
+
+
+def test_texts_longer_than_the_positions_are_refused(study_data: Make) -> None:
+    data = study_data("bert")
+    data["model"]["max_tokens"] = 600
+    with pytest.raises(StudyError, match="fewer positions") as refused:
+        load_subject(parse_study(data))
+    assert "at most 512" in str(refused.value)
+
+
+def test_transposed_layers_of_a_checkpoint_become_ordinary_ones(study_data: Make, tmp_path: Path) -> None:
+    import transformers
+
+    original = transformers.GPT2ForSequenceClassification(
+        transformers.GPT2Config(n_embd=48, n_layer=1, n_head=3, vocab_size=120, num_labels=2, pad_token_id=0)
+    ).eval()
+    shutil.copytree(study_data("bert")["model"]["path"], tmp_path / "gpt2")
+    original.save_pretrained(str(tmp_path / "gpt2"))
+    data = study_data("bert")
+    data["model"]["path"] = str(tmp_path / "gpt2")
+    subject = load_subject(parse_study(data))
+    inputs, _ = tensors(subject.search, [0, 1, 2])
+    with torch.no_grad():
+        torch.testing.assert_close(subject.module(**inputs).logits, original(**inputs).logits)
+    assert isinstance(subject.module.get_submodule("transformer.h.0.attn.c_attn"), torch.nn.Linear)

@@ -132,7 +132,7 @@ class OpenVino(Runtime):
 
 def _without(module: nn.Module, removal: Removal) -> nn.Module:
     twin = copy.deepcopy(module)
-    removal.remove(twin)
+    removal(twin)
     return twin
 
 

@@ -45,3 +45,25 @@ def test_rung_by_rung_or_at_once(study_data: Callable[..., dict[str, Any]], tmp_
     assert same(resting.compress(chosen[9]), expected[9])
     coded = [value for value in expected[9].tensors.values() if isinstance(value, QuantizedTensor)]
     assert coded and all(int(value.codes.max()) < 2**value.bits for value in coded)
+
+
+def test_students_with_other_settings_are_told_apart(
+    study_data: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: Any
+) -> None:
+    """A setting with a single choice is no parameter of the space: two configurations look the same."""
+    monkeypatch.setenv("SLIMFRONT_CACHE", str(tmp_path))
+    found = []
+    for rate in (1e-4, 1e-2):
+        data = study_data("bert")
+        data["search"] |= {"reduction_factor": 2}
+        data["space"]["distillation"] = {
+            "steps": [0, 2, 4],
+            "temperature": [2.0],
+            "weight": [1.0],
+            "learning_rate": rate,
+        }
+        evaluator = Evaluator.prepare(parse_study(data), lambda _text, _share: None)
+        chosen = evaluator.space.canonical({**evaluator.space.uniform()[-1], "distillation/steps": 2})
+        found.append((chosen, evaluator.compress(chosen)))
+    assert found[0][0] == found[1][0] and len(list((tmp_path / "students").glob("*.safetensors"))) == 2
+    assert any(not torch.equal(as_floats(v), as_floats(found[1][1].tensors[n])) for n, v in found[0][1].tensors.items())
