@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,6 @@ import numpy.typing as npt
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.objective import OBJECTIVES, Context, Objective
 from slimfront.objectives.runtimes.artifact import Artifact
-from slimfront.objectives.runtimes.runtime import Session
-from slimfront.studies.encoding import Batch
 
 WARM_UP, LEAST_PAIRS, MOST_PAIRS, SECONDS, RESAMPLES = 3, 20, 120, 1.2, 500
 # Half of the 95 % interval of the ratio, relative: more pairs are run until it is this narrow.
@@ -39,7 +37,7 @@ class Latency(Objective):
     def measure(self, artifact: Artifact, context: Context) -> Measurement:  # noqa: ARG002
         """See :meth:`Objective.measure`."""
         with one_at_a_time(context.lock):
-            own, dense = interleaved(context.session, context.dense_session or context.session, context.request)
+            own, dense = interleaved(context.run, context.run_dense)
         base = context.dense.get("latency")
         if base is None:
             low, high = _bootstrap(own, None)
@@ -59,26 +57,26 @@ def one_at_a_time(path: Path) -> Iterator[None]:
         yield
 
 
-def interleaved(candidate: Session, dense: Session, request: Batch) -> tuple[Times, Times]:
-    """Return the milliseconds of paired runs of two sessions, ``(pairs,)`` each.
+def interleaved(candidate: Callable[[], object], dense: Callable[[], object]) -> tuple[Times, Times]:
+    """Return the milliseconds of paired runs of two models, ``(pairs,)`` each.
 
     The order within a pair is random, so that whatever else the machine does falls on both alike.
     """
     rng = np.random.default_rng(0)
     for _ in range(WARM_UP):
-        candidate.run(request)
-        dense.run(request)
+        candidate()
+        dense()
     times: tuple[list[float], list[float]] = ([], [])
     stop = time.perf_counter() + SECONDS
     while len(times[0]) < LEAST_PAIRS or (
         time.perf_counter() < stop and len(times[0]) < MOST_PAIRS and _half_width(times) > PRECISION
     ):
         for which in rng.permutation(2):
-            session = (candidate, dense)[which]
+            run = (candidate, dense)[which]
             # Not timed: the other model has just emptied the caches.
-            session.run(request)
+            run()
             start = time.perf_counter()
-            session.run(request)
+            run()
             times[which].append((time.perf_counter() - start) * 1e3)
     return np.array(times[0]), np.array(times[1])
 

@@ -30,8 +30,9 @@ class Context:
         session: The artifact, loaded.
         examples: The split on which quality is measured.
         batch: Sentences of one request.
-        request: The request whose latency is measured.
+        request: The request whose latency is measured: a model that reads texts as more tokens gets more of them.
         dense_session: The dense artifact, loaded, or None while the dense artifact itself is measured.
+        dense_request: The dense model's request.
         dense: The dense artifact's values by objective; empty while it is measured itself.
         cost: The latency that is predicted for the artifact, relative to the dense model's: repeatable.
         lock: A file that is locked while latency is measured, so that one measurement runs at a time.
@@ -43,6 +44,7 @@ class Context:
     batch: int
     request: Batch
     dense_session: Session | None
+    dense_request: Batch
     dense: Mapping[str, float]
     cost: float
     lock: Path
@@ -53,6 +55,14 @@ class Context:
         """The examples in groups of the target's batch, and the group of each."""
         groups = self.examples.partition(self.batch)
         return groups, {index: number for number, group in enumerate(groups) for index in group}
+
+    def run(self) -> None:
+        """Run the request."""
+        self.session.run(self.request)
+
+    def run_dense(self) -> None:
+        """Run the dense model's request."""
+        (self.dense_session or self.session).run(self.dense_request)
 
     def see(self, indices: Sequence[int]) -> npt.NDArray[np.float32]:
         """Run the artifact on some examples, unless it has, and return their logits ``(indices, classes)``.

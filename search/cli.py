@@ -162,18 +162,24 @@ def verify(folder: Annotated[Path, typer.Argument(metavar="DIR", help="An export
 @app.command()
 def validate(study: StudyFile) -> None:
     """Check a study file with everything that it names; nothing is trained."""
+    from slimfront.studies.reader import read_study
+
+    read = read_study(study)
     from slimfront.search.plan import check
 
-    _study, _subject, space = check(study)
+    _study, _subject, space = check(read)
     print(f"{study}: valid; {len(space.domains)} parameters, {space.points:.3g} points")
 
 
 @app.command()
 def plan(study: StudyFile) -> None:
     """Show what a study would search."""
+    from slimfront.studies.reader import read_study
+
+    read = read_study(study)
     from slimfront.search.plan import check, describe_plan
 
-    print("\n".join(describe_plan(*check(study))))
+    print("\n".join(describe_plan(*check(read))))
 
 
 @app.command()

@@ -42,7 +42,9 @@ from slimfront.studies.subject import Subject, load_subject, trained
 
 Progress = Callable[[str, float], None]
 Json = dict[str, Any]
-PREDICTIONS = "predictions.json"
+PREDICTIONS, TOKENIZER = "predictions.json", "tokenizer.json"
+# Files that lie beside those that the runtime loads, and that an export needs.
+BESIDE = (PREDICTIONS, TOKENIZER)
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,7 @@ class Evaluator:
     _dense: tuple[Path, Session] | None = None
     _dense_logits: tuple[Path, npt.NDArray[np.float32]] | None = None
     _clock: Clock = field(default_factory=Clock)
+    _readings: dict[int, Subject] = field(default_factory=dict)
 
     @classmethod
     def prepare(cls, study: Study, progress: Progress) -> Evaluator:
@@ -125,14 +128,29 @@ class Evaluator:
             with self._clock.stage("stitch"):
                 return draft.stitch(module, self.bank.codes)
         with self._clock.stage("recover"):
-            return self.tutor.recovered(module, draft, self.bank.codes, configuration)
+            lessons = self.reading(draft.rows).lessons
+            return self.tutor.recovered(module, draft, self.bank.codes, configuration, lessons)
+
+    def reading(self, rows: int | None) -> Subject:
+        """Return the subject as a model reads it that has so many rows of the vocabulary; all where None."""
+        if rows is None:
+            return self.subject
+        if rows not in self._readings:
+            self._readings[rows] = self.subject.with_rows(rows)
+        return self._readings[rows]
+
+    def _reader(self, configuration: Configuration) -> Subject:
+        return self.reading(self.space.draft(self.scores, configuration).rows)
 
     def lower(self, configuration: Configuration, folder: Path) -> Artifact:
-        """Write a configuration's artifact into an empty folder."""
+        """Write a configuration's artifact into an empty folder, and its tokenizer where the vocabulary may be cut."""
         compressed = self.compress(configuration)
         with self._clock.stage("lower"):
             shutil.rmtree(folder, ignore_errors=True)
-            return self.blueprint.lower(compressed, folder)
+            artifact = self.blueprint.lower(compressed, folder)
+            if self.subject.ranking:
+                self._reader(configuration).tokenizer.backend_tokenizer.save(str(folder / TOKENIZER))
+            return artifact
 
     def evaluate(
         self,
@@ -158,7 +176,8 @@ class Evaluator:
         """
         self._clock = Clock()
         artifact = self.lower(configuration, folder)
-        context = self._context(self._load(artifact), self.subject.search, reference)
+        reader = self._reader(configuration)
+        context = self._context(self._load(artifact), reader, reader.search, reference)
         dense = self._logits_of_dense(reference.folder if reference.dense else folder)
         if not reference.dense:
             context.recall(dense)
@@ -173,7 +192,7 @@ class Evaluator:
             if reference.dense:
                 np.save(folder / LOGITS, context.logits())
             found["files"] = dict(artifact.files)
-            found["predictions"] = file_sha256(folder / PREDICTIONS)
+            found["beside"] = {name: file_sha256(folder / name) for name in BESIDE if (folder / name).is_file()}
         return {"measurements": measured, **found, "cpu": self._clock.seconds()}
 
     def _race(
@@ -252,14 +271,15 @@ class Evaluator:
     def rebuild(self, configuration: Configuration, folder: Path) -> Json:
         """Make a configuration's artifact and predictions once more; return the sums of its files."""
         artifact = self.lower(configuration, folder)
-        context = self._context(self._load(artifact), self.subject.search, Reference(folder))
+        reader = self._reader(configuration)
+        context = self._context(self._load(artifact), reader, reader.search, Reference(folder))
         _keep_predictions(context, folder)
         return {"files": dict(artifact.files)}
 
-    def held_out(self, folder: Path) -> Json:
+    def held_out(self, configuration: Configuration, folder: Path) -> Json:
         """Measure an artifact again on the held-out split; objectives without examples are left out."""
-        artifact = Artifact.open(folder)
-        context = self._context(self._load(artifact), self.subject.held_out, Reference(folder))
+        artifact, reader = Artifact.open(folder), self._reader(configuration)
+        context = self._context(self._load(artifact), reader, reader.held_out, Reference(folder))
         return {
             name: objective.measure(artifact, context).to_json()
             for name, objective in objectives_of(self.study).items()
@@ -270,14 +290,16 @@ class Evaluator:
         with self._clock.stage("session"):
             return self.runtime.load(artifact)
 
-    def _context(self, session: Session, examples: Encoded, reference: Reference) -> Context:
+    def _context(self, session: Session, reader: Subject, examples: Encoded, reference: Reference) -> Context:
         target = self.study.target
+        tokens = min(round(target.tokens * reader.longer_than(self.subject)), self.subject.max_tokens)
         return Context(
             runtime=self.runtime,
             session=session,
             examples=examples,
             batch=target.batch,
-            request=self.subject.request(target.batch, target.tokens),
+            request=reader.request(target.batch, tokens),
+            dense_request=self.subject.request(target.batch, target.tokens),
             dense_session=self._dense_session(reference.folder) if reference.dense else None,
             dense=reference.dense,
             cost=reference.cost,

@@ -13,6 +13,7 @@ from slimfront.search.prediction import Predictor, Tables
 from slimfront.search.prediction.building import Builder
 from slimfront.search.prediction.timing import Bench
 from slimfront.search.preparation import lay_space
+from slimfront.search.rereading import reread
 from slimfront.search.sensitivity import sensitivities
 from slimfront.spaces.space import Space
 from slimfront.spaces.structure import Anatomy
@@ -40,11 +41,12 @@ def guide(evaluator: Evaluator, progress: Progress) -> Json:
             "library": importlib.metadata.version(target.runtime),
         },
     )
-    losses = sensitivities(base, space, evaluator.scores, evaluator.bank, progress)
+    rereading = reread(subject, space, evaluator.scores, evaluator.reading, progress)
+    losses = sensitivities(base, space, evaluator.scores, evaluator.bank, progress) | dict(rereading.losses)
     mixed = mixtures(subject, base, space, evaluator.scores, evaluator.bank, progress)
     builder = Builder(space, evaluator.scores, evaluator.runtime, evaluator.blueprint, shapes)
     timing = bench.timing(progress)
-    built = builder.build(timing, bench.modes(), losses).with_mixtures(mixed)
+    built = builder.build(timing, bench.modes(), losses, rereading.stretch).with_mixtures(mixed)
     tables = _predictor(built, evaluator.runtime, space).calibrated(timing.probes)
     return {"anatomy": space.anatomy.to_json(), "tables": tables.to_json()}
 

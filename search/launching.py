@@ -165,6 +165,7 @@ def _hold_out(run: Run, records: Records, engine: Engine, listener: Listener) ->
     points = [front.dense, *(point for point in front.points if point.trial != front.dense.trial)]
     for number, point in enumerate(points):
         if point.trial not in done:
-            answer = engine.ask({"do": "held_out", "folder": str(run.artifact(point.trial))})
+            task = {"configuration": dict(point.configuration), "folder": str(run.artifact(point.trial))}
+            answer = engine.ask({"do": "held_out", **task})
             records.hold_out(point.trial, answer["held_out"])
         listener.stage("measuring the front on the held-out split", (number + 1) / len(points))

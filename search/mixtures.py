@@ -80,4 +80,4 @@ def _draw(space: Space) -> Iterator[Configuration]:
                 name: rng.choice(domain.values) if rng.random() < share else dense[name]
                 for name, domain in space.domains.items()
             }
-            yield space.unrecovered(values)
+            yield space.bare(values)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-from pathlib import Path
 from typing import Any
 
 from slimfront.objectives.runtimes import RUNTIMES
@@ -18,7 +17,6 @@ from slimfront.spaces.quantizers import QUANTIZERS
 from slimfront.spaces.space import Space
 from slimfront.studies.cache import cache_root
 from slimfront.studies.errors import MissingError, SlimfrontError
-from slimfront.studies.reader import read_study
 from slimfront.studies.schema import Study, TargetSpec
 from slimfront.studies.subject import Subject, load_subject
 from slimfront.studies.threads import torch_threads
@@ -29,14 +27,13 @@ LIBRARIES = (
 )
 
 
-def check(path: Path) -> tuple[Study, Subject, Space]:
+def check(study: Study) -> tuple[Study, Subject, Space]:
     """Load everything that a study names, without training anything.
 
     Raises:
         StudyError: something in it is wrong.
         MissingError: something is not installed.
     """
-    study = read_study(path)
     check_names(study)
     if study.space.sparsity:
         CRITERIA.get(study.space.sparsity.criterion, where="space.sparsity.criterion")

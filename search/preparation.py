@@ -47,6 +47,8 @@ def anatomy_of(subject: Subject) -> Anatomy:
 def anatomy_on(study: Study, subject: Subject) -> Anatomy:
     """Return what the subject's model is made of, as far as the study's target can take it apart."""
     anatomy = anatomy_of(subject)
+    if subject.ranking:
+        anatomy = replace(anatomy, vocabulary=subject.ranking.vocabulary)
     if study.space.depth is None:
         return anatomy
     runtime = RUNTIMES.get(study.target.runtime, where="target.runtime")(study.target)

@@ -92,9 +92,9 @@ class Server:
 
         start = time.perf_counter()
         folder = Path(task["folder"])
-        if task["do"] == "held_out":
-            return {"held_out": self._evaluator.held_out(folder)}
         configuration = Configuration(task["configuration"])
+        if task["do"] == "held_out":
+            return {"held_out": self._evaluator.held_out(configuration, folder)}
         if task["do"] == "rebuild":
             rebuilt: Json = self._evaluator.rebuild(configuration, folder)
             return rebuilt

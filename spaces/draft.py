@@ -66,6 +66,7 @@ class Draft:
         keep: Ascending indices of the units kept, by structure; absent means all.
         bits: Bit-width by weight; absent means 32.
         skipped: Names of blocks that are removed whole; what else was chosen for them does not count.
+        rows: So many rows of the vocabulary are kept, the first ones; None means all.
         recovery: How to distil, or None.
     """
 
@@ -76,6 +77,7 @@ class Draft:
     keep: dict[str, list[int]] = field(default_factory=dict)
     bits: dict[str, int] = field(default_factory=dict)
     skipped: set[str] = field(default_factory=set)
+    rows: int | None = None
     recovery: Recovery | None = None
 
     @property
@@ -108,6 +110,8 @@ class Draft:
         for structure in self.cut():
             for name, part in structure.slices(self.keep[structure.name]).items():
                 found[name] = found.get(name, Slice()).merged(part)
+        if self.rows is not None and self.anatomy.vocabulary:
+            found[self.anatomy.vocabulary.table] = Slice(rows=torch.arange(self.rows))
         return found
 
     def forms(self, shapes: Mapping[str, Sequence[int]]) -> dict[str, Form]:

@@ -48,7 +48,7 @@ class Space:
             raise StudyError(
                 "the space is empty: no axis leaves a choice",
                 where="space",
-                allowed="at least one of depth, sparsity, bits, precision, distillation with two values",
+                allowed="at least one of depth, sparsity, vocabulary, bits, precision, distillation with two values",
                 hint="add levels to space.bits or space.sparsity",
             )
 
@@ -88,9 +88,13 @@ class Space:
         """Return the configuration of ``values``, equal for all values that have the same effect."""
         return self._configuration(values)
 
-    def unrecovered(self, values: Mapping[str, Value]) -> Configuration:
-        """Return the configuration of ``values`` without distillation, whose parameters they need not hold."""
-        return self._configuration({**values, **self._dense["distillation"]})
+    def bare(self, values: Mapping[str, Value]) -> Configuration:
+        """Return the configuration of ``values`` without distillation and with the whole vocabulary.
+
+        It depends on the weights alone, and reads what the dense model reads. Parameters of these axes need not be in
+        ``values``.
+        """
+        return self._configuration({**values, **self._dense["distillation"], **self._dense["vocabulary"]})
 
     def dense(self) -> Configuration:
         """Return the configuration that is the dense model."""
@@ -106,8 +110,8 @@ class Space:
     def uniform(self) -> list[Configuration]:
         """Return dense, its faster precisions, and what a hand would try: every layer at the same level.
 
-        Each bit-width alone; each sparsity, and each depth, at 8 and 4 bits with the longest recovery. No duplicates,
-        dense first.
+        Each bit-width alone; each vocabulary at 4 bits; each sparsity, and each depth, at 8 and 4 bits with the longest
+        recovery. No duplicates, dense first, the most compressed model last.
         """
         levels = {name: axis.uniform() or [{}] for name, axis in self.axes.items()}
         fastest, longest = levels["precision"][-1], levels["distillation"][-1]
@@ -116,6 +120,9 @@ class Space:
         found = [self.dense()]
         found += [self.compose(precision=setting) for setting in levels["precision"][1:]]
         found += [self.compose(bits=setting, precision=fastest) for setting in bits[1:]]
+        found += [
+            self.compose(vocabulary=rows, bits=by_hand[-1], precision=fastest) for rows in levels["vocabulary"][1:]
+        ]
         found += [
             self.compose(**{axis: cut, "bits": setting, "precision": fastest, "distillation": longest})
             for axis in ("depth", "sparsity")

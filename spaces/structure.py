@@ -18,6 +18,7 @@ import torch
 from slimfront.spaces.blocks import Block, find_blocks
 from slimfront.spaces.surgery import Recipe, Slice, channels_of, find_recipe, remove_units, rows_of
 from slimfront.studies.compressed import Cut
+from slimfront.studies.vocabulary import Vocabulary
 from torch import nn
 
 Inputs = Mapping[str, torch.Tensor]
@@ -114,12 +115,14 @@ class Anatomy:
         groups: Weight groups, embeddings first.
         refused: Structures that were found but cannot be pruned, with the reason.
         blocks: Blocks that can be removed whole, in order.
+        vocabulary: The table of tokens, where rows of it may be removed.
     """
 
     structures: tuple[Structure, ...]
     groups: tuple[WeightGroup, ...]
     refused: Mapping[str, str]
     blocks: tuple[Block, ...] = ()
+    vocabulary: Vocabulary | None = None
 
     def within(self, block: Block) -> tuple[Structure, ...]:
         """Return the structures of a block."""
@@ -143,7 +146,8 @@ class Anatomy:
             structures.append(Structure(**{**entry, **lists, "recipe": recipe}))
         groups = tuple(WeightGroup(g["name"], g["role"], tuple(g["weights"])) for g in data["groups"])
         blocks = tuple(Block(b["name"], tuple(b["weights"]), b["wrapped"]) for b in data["blocks"])
-        return cls(tuple(structures), groups, dict(data["refused"]), blocks)
+        vocabulary = Vocabulary(**data["vocabulary"]) if data.get("vocabulary") else None
+        return cls(tuple(structures), groups, dict(data["refused"]), blocks, vocabulary)
 
 
 def walk(module: nn.Module, inputs: Inputs) -> Anatomy:

@@ -162,6 +162,18 @@ class DepthSpec(Strict):
     levels: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field(default=(0.0, 0.34), min_length=1, strict=False)
 
 
+class VocabularySpec(Strict):
+    """Rows of the vocabulary that are removed, and their tokens from the tokenizer.
+
+    Attributes:
+        levels: Shares of the rows that are removed; 0 keeps all.
+    """
+
+    levels: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field(
+        default=(0.0, 0.25, 0.5, 0.75), min_length=1, strict=False
+    )
+
+
 class BitsSpec(Strict):
     """Bit-width of each weight group; ``levels`` absent means all that the target packs.
 
@@ -210,6 +222,7 @@ class SpaceSpec(Strict):
 
     depth: DepthSpec | None = None
     sparsity: SparsitySpec | None = None
+    vocabulary: VocabularySpec | None = None
     bits: BitsSpec | None = None
     precision: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
     distillation: DistillationSpec | None = None

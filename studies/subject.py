@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from slimfront.studies.classes import align_classes
 from slimfront.studies.data import Splits, load_splits
@@ -14,7 +15,9 @@ from slimfront.studies.dense import dense_model, require_training
 from slimfront.studies.encoding import Batch, Encoded, encode
 from slimfront.studies.errors import StudyError
 from slimfront.studies.models import load_model, load_tokenizer, weights_sha256
+from slimfront.studies.renumbering import renumbered
 from slimfront.studies.schema import NoTraining, Study
+from slimfront.studies.vocabulary import Ranking, rank, reorder
 from torch import nn
 
 Progress = Callable[[str, float], None]
@@ -29,21 +32,25 @@ class Subject:
         module: The dense model in evaluation mode.
         tokenizer: Its tokenizer.
         texts: The splits as texts.
+        max_tokens: Longer texts are cut.
         train: The train split, tokenized.
         search: The split on which trials are measured.
         held_out: The split on which the front is measured again.
         lessons: What students are distilled on: the train split and texts without a label.
         weights: SHA-256 of the dense parameters.
+        ranking: The order in which rows of the vocabulary may go, or None where they all stay.
     """
 
     module: nn.Module
     tokenizer: Any
     texts: Splits
+    max_tokens: int
     train: Encoded
     search: Encoded
     held_out: Encoded
     lessons: Encoded
     weights: str
+    ranking: Ranking | None = None
 
     def example(self) -> dict[str, torch.Tensor]:
         """Return a small batch of real inputs, each ``(2, tokens)``, for walking and tracing the module."""
@@ -59,6 +66,40 @@ class Subject:
             index += 1
         wide = {name: torch.tensor(values[: batch * tokens]) for name, values in row.items()}
         return {name: values.reshape(batch, tokens).numpy() for name, values in wide.items()}
+
+    def read_by(self, tokenizer: Any) -> Subject:
+        """Return the subject with its texts tokenized by another tokenizer."""
+        train, search, held_out, lessons = _encoded(self.texts, tokenizer, tuple(self.train.padding), self.max_tokens)
+        return replace(self, tokenizer=tokenizer, train=train, search=search, held_out=held_out, lessons=lessons)
+
+    def with_rows(self, rows: int) -> Subject:
+        """Return the subject as a model reads it that has only the first ``rows`` of the vocabulary."""
+        assert self.ranking is not None
+        return self.read_by(renumbered(self.tokenizer, np.arange(min(rows, self.ranking.tokens))))
+
+    def longer_than(self, other: Subject) -> float:
+        """Return how many tokens this subject reads its texts as for each one that another reads them as."""
+        return float(self.train.lengths().sum() / other.train.lengths().sum())
+
+    def in_order(self) -> Subject:
+        """Return the subject with the rows of its vocabulary in the order of its ranking.
+
+        Raises:
+            StudyError: the model's answers depend on more than the rows that the ids name.
+        """
+        if self.ranking is None:
+            return self
+        before = self.module(**self.example()).logits
+        reorder(self.module, self.ranking)
+        found = self.read_by(renumbered(self.tokenizer, self.ranking.order[: self.ranking.tokens]))
+        if not torch.allclose(before, found.module(**found.example()).logits, rtol=1e-5, atol=1e-6):
+            raise StudyError(
+                "the vocabulary cannot be cut: the model reads its token ids elsewhere, too",
+                where="space.vocabulary",
+                given=self.ranking.vocabulary.table,
+                hint="remove space.vocabulary",
+            )
+        return replace(found, weights=weights_sha256(found.module))
 
 
 def as_tensors(batch: Batch) -> dict[str, torch.Tensor]:
@@ -80,23 +121,37 @@ def load_subject(study: Study) -> Subject:
     tokenizer = load_tokenizer(study.model)
     base, missing, names = load_model(study.model, texts.labels)
     inputs = model_inputs(base)
-    train, search, held_out = (
-        encode(part, tokenizer, inputs, study.model.max_tokens) for part in (texts.train, texts.search, texts.held_out)
-    )
+    splits = _encoded(texts, tokenizer, inputs, study.model.max_tokens)
+    train, lessons = splits[0], splits[-1]
     _check_vocabulary(base, train)
     _check_length(base, study.model.max_tokens)
     _check_known(tokenizer, train)
     require_training(study, missing)
     if isinstance(study.train, NoTraining):
         align_classes(base, names, texts.labels, study)
+    weights, ranking = weights_sha256(base), None
+    if study.space.vocabulary:
+        ranking = rank(base, tokenizer, as_tensors(train.batch(range(2))), lessons)
+    return Subject(base, tokenizer, texts, study.model.max_tokens, *splits, weights, ranking)
+
+
+def _encoded(
+    texts: Splits, tokenizer: Any, inputs: tuple[str, ...], max_tokens: int
+) -> tuple[Encoded, Encoded, Encoded, Encoded]:
+    """Return the train, search and held-out splits and the lessons, tokenized."""
+    train, search, held_out = (
+        encode(part, tokenizer, inputs, max_tokens) for part in (texts.train, texts.search, texts.held_out)
+    )
     lessons = train
     if len(texts.unlabelled):
-        lessons = train + encode(texts.unlabelled, tokenizer, inputs, study.model.max_tokens)
-    return Subject(base, tokenizer, texts, train, search, held_out, lessons, weights_sha256(base))
+        lessons = train + encode(texts.unlabelled, tokenizer, inputs, max_tokens)
+    return train, search, held_out, lessons
 
 
 def trained(subject: Subject, study: Study, progress: Progress) -> Subject:
     """Return the subject with its dense model trained as the study says, from the cache where it has it.
+
+    Where the vocabulary may be cut, its rows are put in the order in which they may go.
 
     Args:
         subject: As it was loaded.
@@ -104,7 +159,7 @@ def trained(subject: Subject, study: Study, progress: Progress) -> Subject:
         progress: Called with a text and the finished share.
     """
     module = dense_model(study, subject.module, subject.train, progress)
-    return replace(subject, module=module, weights=weights_sha256(module))
+    return replace(subject, module=module, weights=weights_sha256(module)).in_order()
 
 
 def model_inputs(module: nn.Module) -> tuple[str, ...]:

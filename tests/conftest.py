@@ -113,9 +113,8 @@ def cut_copy(draft: Any, module: Any, codes: Any) -> Any:
         remove_units(cut, s.producers, s.consumer, s.units, s.size, draft.keep[s.name], s.recipe)
     for block in draft.gone():
         block.remove(cut)
-    with torch.no_grad():
-        for name, value in draft.floats(module, codes, draft.slices().keys()).items():
-            cut.get_parameter(name).copy_(value)
+    for name, value in draft.floats(module, codes, draft.slices().keys()).items():
+        cut.get_parameter(name).data = value.clone()
     return cut
 
 

@@ -168,7 +168,6 @@ def _sound(folder: Path, trial: Trial) -> bool:
         artifact = Artifact.open(folder)
     except RecordsError:
         return False
-    # Runs of earlier versions have no sum of the predictions.
-    place, expected = folder / PREDICTIONS, trial.details.get("predictions")
-    whole = place.is_file() and expected in (None, file_sha256(place))
-    return whole and dict(artifact.files) == dict(trial.files)
+    beside = trial.details.get("beside", {})
+    whole = all((folder / name).is_file() and file_sha256(folder / name) == total for name, total in beside.items())
+    return whole and (folder / PREDICTIONS).is_file() and dict(artifact.files) == dict(trial.files)

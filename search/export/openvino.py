@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from slimfront.objectives.runtimes.artifact import MANIFEST, Artifact
+from slimfront.search.evaluator import TOKENIZER
 from slimfront.search.export.card import model_card
 from slimfront.search.export.exporter import EXPORTERS, RECORD, Exported, Exporter
 from slimfront.studies.data import load_splits
 from slimfront.studies.errors import RecordsError, StudyError
 from slimfront.studies.models import load_tokenizer
+from slimfront.studies.renumbering import with_backend
 
 Json = dict[str, Any]
 EXAMPLES = "examples.jsonl"
@@ -31,7 +33,10 @@ class OpenVinoExporter(Exporter):
         for name in (*source.artifact.files, MANIFEST):
             shutil.copyfile(source.artifact.folder / name, folder / name)
         study = source.run.study
-        load_tokenizer(study.model).save_pretrained(str(folder))
+        tokenizer, own = load_tokenizer(study.model), source.artifact.folder / TOKENIZER
+        if own.is_file():
+            tokenizer = with_backend(tokenizer, own.read_text(encoding="utf-8"))
+        tokenizer.save_pretrained(str(folder))
         splits = load_splits(study.data)
         record = {
             "schema_version": 1,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from slimfront.search.front import Front, Point, readable
 from slimfront.spaces.axes.depth import removed_blocks
+from slimfront.spaces.axes.vocabulary import REMOVED
 from slimfront.spaces.configuration import Configuration
 
 
@@ -52,6 +53,8 @@ def summary(configuration: Configuration) -> str:
     sparsity = [float(value) for name, value in configuration.items() if name.startswith("sparsity/")]
     if removed := removed_blocks(configuration):
         parts.append(f"without {', '.join(sorted(removed))}")
+    if rows := float(configuration.get(REMOVED, 0.0)):
+        parts.append(f"{rows:.0%} of the vocabulary removed")
     if any(sparsity):
         parts.append(f"{sum(sparsity) / len(sparsity):.0%} of heads and neurons removed")
     if "precision/inference" in configuration:

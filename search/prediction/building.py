@@ -14,6 +14,7 @@ from slimfront.objectives.runtimes import Runtime
 from slimfront.objectives.runtimes.runtime import Blueprint
 from slimfront.search.prediction.tables import Tables, Term
 from slimfront.search.prediction.timing import Shapes, Timing
+from slimfront.spaces.axes.vocabulary import REMOVED
 from slimfront.spaces.domain import Value
 from slimfront.spaces.draft import Draft, Scores
 from slimfront.spaces.space import Space
@@ -41,8 +42,17 @@ class Builder:
     blueprint: Blueprint
     shapes: Shapes
 
-    def build(self, timing: Timing, modes: tuple[str, ...], losses: Mapping[str, list[float]]) -> Tables:
-        """Return the tables."""
+    def build(
+        self, timing: Timing, modes: tuple[str, ...], losses: Mapping[str, list[float]], stretch: Sequence[float]
+    ) -> Tables:
+        """Return the tables.
+
+        Args:
+            timing: Times of matrices and structures.
+            modes: Modes in which models may run.
+            losses: For each parameter the divergence that each level causes alone.
+            stretch: Tokens for each one of the dense model's, by level of the vocabulary; empty where it has none.
+        """
         needed = self._dependencies()
         size: dict[Positions, Any] = defaultdict(int)
         latency: dict[str, dict[Positions, Any]] = {mode: defaultdict(float) for mode in modes}
@@ -84,8 +94,14 @@ class Builder:
             latency={mode: _terms(times, np.float64) for mode, times in latency.items()},
             losses=tuple(np.array(losses[name], dtype=np.float64) for name in self.space.domains),
             steps=self._term(needed.steps, lambda draft: draft.recovery.steps if draft.recovery else 0),
+            stretch=self._stretch(stretch),
             idle=self._idle(),
         )
+
+    def _stretch(self, stretch: Sequence[float]) -> Term:
+        if not stretch:
+            return Term((), np.array(1.0))
+        return Term((list(self.space.domains).index(REMOVED),), np.array(stretch))
 
     def _idle(self) -> dict[int, Positions]:
         places = {name: position for position, name in enumerate(self.space.domains)}

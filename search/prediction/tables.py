@@ -81,6 +81,7 @@ class Tables:
         latency: For each mode terms in runs of the dense model.
         losses: For each parameter the KL divergence from dense that each level causes alone, in nats.
         steps: The number of recovery steps.
+        stretch: Tokens of a request for each one of the dense model's: a small vocabulary reads more of them.
         line: Start and slope by which the summed latency, relative to the dense model's, becomes that of whole models.
         spread: Standard deviation of the relative error that this leaves.
         idle: For some parameters the positions of those that remove the blocks which they serve: where all of these are
@@ -96,6 +97,7 @@ class Tables:
     latency: Mapping[str, tuple[Term, ...]]
     losses: tuple[Floats, ...]
     steps: Term
+    stretch: Term = field(default_factory=lambda: Term((), np.array(1.0)))
     line: tuple[float, float] = (0.0, 1.0)
     spread: float = 0.0
     idle: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
@@ -141,7 +143,7 @@ class Tables:
         for mode in set(modes):
             rows = np.array([own == mode for own in modes])
             found[rows] = self._lookups[f"latency/{mode}"].at(levels[rows]).sum(axis=1)
-        return found
+        return np.asarray(found * self.stretch.at(levels), dtype=np.float64)
 
     def single_losses(self, levels: Ints) -> Floats:
         """Return what each parameter's level costs alone, ``(configurations, parameters)``."""
@@ -161,6 +163,7 @@ class Tables:
             "latency": {mode: [term.to_json() for term in terms] for mode, terms in self.latency.items()},
             "losses": [values.tolist() for values in self.losses],
             "steps": self.steps.to_json(),
+            "stretch": self.stretch.to_json(),
             "line": list(self.line),
             "spread": self.spread,
             "idle": [[position, list(removers)] for position, removers in self.idle.items()],
@@ -179,6 +182,7 @@ class Tables:
             {mode: tuple(Term.from_json(term) for term in terms) for mode, terms in data["latency"].items()},
             tuple(np.array(values) for values in data["losses"]),
             Term.from_json(data["steps"], int),
+            Term.from_json(data["stretch"]),
             (float(data["line"][0]), float(data["line"][1])),
             float(data["spread"]),
             {position: tuple(removers) for position, removers in data["idle"]},

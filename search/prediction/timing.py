@@ -9,6 +9,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -173,7 +174,8 @@ class Bench:
         chosen, found = list(self._chosen()), []
         reference = self._session(self.space.dense())
         for number, configuration in enumerate(chosen):
-            own, base = interleaved(self._session(configuration), reference, self.request)
+            session = self._session(configuration)
+            own, base = interleaved(partial(session.run, self.request), partial(reference.run, self.request))
             found.append((dict(configuration), float(np.median(own) / np.median(base))))
             progress("timing whole models on the target", (number + 1) / len(chosen))
         return found
@@ -182,10 +184,10 @@ class Bench:
         """Yield every other uniform setting and some random configurations, none of them recovered."""
         rng = random.Random(0)
         for configuration in self.space.uniform()[::2]:
-            yield self.space.unrecovered(configuration)
+            yield self.space.bare(configuration)
         for _ in range(PROBES):
             values = {name: rng.choice(domain.values) for name, domain in self.space.domains.items()}
-            yield self.space.unrecovered(values)
+            yield self.space.bare(values)
 
     def _session(self, configuration: Configuration) -> Session:
         with tempfile.TemporaryDirectory() as folder:

@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from slimfront.search.recovery.distil import Teacher, batches
 from slimfront.spaces.axes.depth import PREFIX as DEPTH
 from slimfront.spaces.axes.distillation import PREFIX as DISTILLATION
+from slimfront.spaces.axes.vocabulary import PREFIX as VOCABULARY
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.domain import Domain, Value
 from slimfront.spaces.draft import Draft, Recovery, Scores
@@ -63,7 +64,7 @@ def super_network(
         "data": teacher.sentences.fingerprint(),
         "spec": spec.model_dump(mode="json"),
         "domains": {name: list(domain.values) for name, domain in _compressing(space).items()},
-        "smallest": dict(space.uniform()[-1]),
+        "smallest": dict(space.bare(space.uniform()[-1])),
         "capabilities": asdict(space.capabilities),
         "scores": {name: digest(values.tolist()) for name, values in scores.items()},
         "torch": torch.__version__,
@@ -83,8 +84,8 @@ def super_network(
 
 
 def _compressing(space: Space) -> dict[str, Domain]:
-    """Return the parameters that compress; those of distillation do not."""
-    return {name: domain for name, domain in space.domains.items() if not name.startswith(DISTILLATION)}
+    """Return the parameters that change the weights that are trained."""
+    return {name: domain for name, domain in space.domains.items() if not name.startswith((DISTILLATION, VOCABULARY))}
 
 
 @dataclass
@@ -111,7 +112,7 @@ class _Training:
     def __post_init__(self) -> None:
         tables = embedding_tables(self.module)
         self.weights = {name: value for name, value in self.module.named_parameters() if name not in tables}
-        self._quantizer, self._smallest = Affine(), self.space.unrecovered(self.space.uniform()[-1])
+        self._quantizer, self._smallest = Affine(), self.space.bare(self.space.uniform()[-1])
         self._recovery = Recovery(
             (self.spec.steps,), self.spec.temperature, self.spec.weight, self.spec.hidden, self.spec.attention
         )
@@ -156,7 +157,7 @@ class _Training:
             most = MOST_REMOVED if name.startswith(DEPTH) else 1.0
             depth = depths.setdefault(axis, most * float(rng.random())) + most * SCATTER * float(rng.standard_normal())
             found[name] = domain.values[int(np.clip(depth * len(domain.values), 0, len(domain.values) - 1))]
-        return self.space.unrecovered(found)
+        return self.space.bare(found)
 
     def _values(self, draft: Draft) -> dict[str, torch.Tensor]:
         """Return a draft's parameters, differentiable after the super-network's."""

@@ -16,6 +16,7 @@ from slimfront.spaces.student import Student
 from slimfront.studies.cache import cache_root, digest
 from slimfront.studies.compressed import CompressedModel
 from slimfront.studies.dense import embedding_tables
+from slimfront.studies.encoding import Encoded
 from slimfront.studies.processor import multiplies_bf16
 from slimfront.studies.schema import DistillationSpec, Study
 from slimfront.studies.tensors import make_room, read_tensors, write_tensors
@@ -78,7 +79,9 @@ class Tutor:
             "bf16": multiplies_bf16(),
         }
 
-    def recovered(self, module: nn.Module, draft: Draft, codes: Codes, configuration: Configuration) -> CompressedModel:
+    def recovered(
+        self, module: nn.Module, draft: Draft, codes: Codes, configuration: Configuration, sentences: Encoded
+    ) -> CompressedModel:
         """Return a configuration's model, distilled from the highest rung on that it reached before.
 
         Its seed is that of the configuration without the steps: whoever goes on to a further rung is the same.
@@ -88,18 +91,20 @@ class Tutor:
             draft: What is made of it, with a recovery.
             codes: The bank's.
             configuration: What the draft was made of.
+            sentences: What the teacher teaches on, as the draft's vocabulary reads it.
         """
         assert draft.recovery is not None
         recovery, rungs = draft.recovery, draft.recovery.rungs
         stem = {name: value for name, value in configuration.items() if name != STEPS}
         seed = int(digest([stem, self._seed])[:7], 16)
+        teacher = replace(self.teacher, sentences=sentences)
         student = Student(module, draft, codes, embedding_tables(module))
         settings = asdict(replace(recovery, rungs=()))
         shelf = self._shelf([stem, settings, seed, draft.keep, asdict(draft.capabilities)])
         reached = next((n for n in reversed(range(len(rungs))) if shelf and shelf.take(student, rungs[: n + 1])), -1)
         for number in range(reached + 1, len(rungs)):
             steps = rungs[number] - (rungs[number - 1] if number else 0)
-            distil(student, self.teacher, recovery, steps, self._spec.batch, seed + number)
+            distil(student, teacher, recovery, steps, self._spec.batch, seed + number)
             if shelf:
                 shelf.put(student, rungs[: number + 1])
         return student.compressed()

@@ -10,11 +10,13 @@ import pytest
 import torch
 from slimfront.objectives.runtimes import RUNTIMES
 from slimfront.objectives.runtimes.artifact import Artifact
+from slimfront.spaces.axes.vocabulary import REMOVED
 from slimfront.spaces.space import Space
 from slimfront.spaces.structure import walk
 from slimfront.studies.compressed import Form
 from slimfront.studies.errors import RecordsError, StudyError
-from slimfront.studies.schema import BitsSpec, DepthSpec, SpaceSpec, SparsitySpec, TargetSpec
+from slimfront.studies.schema import BitsSpec, DepthSpec, SpaceSpec, SparsitySpec, TargetSpec, VocabularySpec
+from slimfront.studies.vocabulary import Vocabulary, find_table
 
 from tests.conftest import DECODERS, ENCODERS, codes_of, cut_copy, example_inputs, make_encoder
 
@@ -28,13 +30,18 @@ def test_artifact_computes_what_the_compressed_module_computes(name: str, kind: 
     spec = SpaceSpec(
         depth=DepthSpec(levels=(0.5,)),
         sparsity=SparsitySpec(levels=(0.5,)),
+        vocabulary=VocabularySpec(levels=(0.5,)),
         bits=BitsSpec(levels=(2, 3, 4, 6, 8, 16)),
     )
     names = [block.name for block in anatomy.blocks]
     left = runtime.removable(module, inputs, names, kind)
     # The blocks of some share shapes that the first one computes.
     assert left == (names[1:] if kind in ("modernbert", "llama") else names) and len(names) == 3
-    anatomy = replace(anatomy, blocks=tuple(block for block in anatomy.blocks if block.name in left))
+    anatomy = replace(
+        anatomy,
+        blocks=tuple(block for block in anatomy.blocks if block.name in left),
+        vocabulary=Vocabulary(find_table(module, inputs), 120, 44),
+    )
     removals = {block.name: block.remove for block in anatomy.blocks}
     space = Space(spec, anatomy, capabilities)
     blueprint = runtime.prepare(module, inputs, {s.name: s.cut() for s in anatomy.structures}, removals, kind)
@@ -45,7 +52,7 @@ def test_artifact_computes_what_the_compressed_module_computes(name: str, kind: 
         for number, (parameter, domain) in enumerate(space.domains.items())
     }
     depth = [name for name in space.domains if name.startswith("depth/")]
-    whole = mixed | dict.fromkeys(depth, "kept")
+    whole = mixed | dict.fromkeys(depth, "kept") | {REMOVED: 0.5}
     shorter = [whole | dict.fromkeys(removed, "removed") for removed in (depth[:1], depth[-1:], depth[:2])]
     batch = {key: value.numpy() for key, value in inputs.items()}
     sizes = []

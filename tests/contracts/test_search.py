@@ -18,15 +18,13 @@ from slimfront.search.engines import ENGINES
 from slimfront.search.export import EXPORTERS
 from slimfront.search.records import Records
 from slimfront.search.run import Run
+from slimfront.spaces.axes.vocabulary import REMOVED
 from slimfront.studies.cache import cache_root
 from slimfront.studies.errors import NoFeasiblePoint, RecordsError, StudyError
 
+from tests.commands import forked, slimfront
+
 StudyFile = Callable[..., Path]
-
-
-def slimfront(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "slimfront.search.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300, **options)
 
 
 def outcomes(folder: Path) -> list[tuple[Any, ...]]:
@@ -59,7 +57,7 @@ def test_unprepared_models_go_through(engine: str, kind: str, study_file: StudyF
 
 
 def test_front_document(finished_run: Path) -> None:
-    shown = slimfront("inspect", finished_run, "--json")
+    shown = forked("inspect", finished_run, "--json")
     document = json.loads(shown.stdout)
     assert shown.returncode == 0 and "\x1b" not in shown.stdout
     counts = document["trials"]
@@ -78,11 +76,11 @@ def test_front_document(finished_run: Path) -> None:
             better = other["size"] <= one["size"] and other["latency"] <= one["latency"]
             strictly = other["size"] < one["size"] or other["latency"] < one["latency"]
             assert not (better and strictly and other["accuracy"] >= one["accuracy"])
-    rows = slimfront("inspect", finished_run, "--csv").stdout.splitlines()
+    rows = forked("inspect", finished_run, "--csv").stdout.splitlines()
     assert len(rows) == len(document["front"]) + 1 and rows[0].startswith("trial,size,latency,accuracy,held_out/")
-    assert slimfront("inspect", finished_run, "--where", "size <= dense / 1000").returncode == 1
-    assert slimfront("inspect", finished_run, "--where", "sise <= 3MB").returncode == 2
-    assert "\x1b" not in slimfront("inspect", finished_run).stdout
+    assert forked("inspect", finished_run, "--where", "size <= dense / 1000").returncode == 1
+    assert forked("inspect", finished_run, "--where", "sise <= 3MB").returncode == 2
+    assert "\x1b" not in forked("inspect", finished_run).stdout
 
 
 def test_only_the_front_keeps_its_artifacts(finished_run: Path) -> None:
@@ -256,3 +254,31 @@ def test_a_search_in_rungs_goes_on_where_it_stopped(study_data: Callable[..., di
     promoted = [trial for trial in trials if trial.kind == "promoted"]
     assert promoted and all(trial.configuration[steps] == 0 for trial in trials if trial.kind != "promoted")
     assert {trial.configuration[steps] for trial in promoted} == {2, 4}
+
+
+def test_a_smaller_vocabulary_is_what_is_measured_and_exported(
+    study_data: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    data = study_data("bert", trials=6, sampler="evolution", delta=0)
+    data["space"] |= {"vocabulary": {"levels": [0.5, 0.8]}, "bits": {"granularity": "all", "levels": [8, 32]}}
+    data["space"]["sparsity"]["levels"] = [0.0]
+    data["recovery"] = {"steps": 2}
+    path = tmp_path / "study.yaml"
+    path.write_text(json.dumps(data))
+    done = slimfront("launch", path, "--run", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    trials = [trial for trial in Records(tmp_path / "run").trials() if trial.state == "complete"]
+    trial = next(trial for trial in trials if trial.configuration[REMOVED] == 0.8)
+    whole = next(t for t in trials if dict(t.configuration) == {**trial.configuration, REMOVED: 0.0})
+    # 24 of 120 rows of 96 codes are left, each with a scale and a zero point for all 96.
+    assert whole.value("size") - trial.value("size") == pytest.approx(96 * (96 + 3), rel=0.02)
+    assert trial.value("accuracy") != whole.value("accuracy")
+    for out in ("first", "again"):
+        point = Run.open(tmp_path / "run").front()
+        point = next(point for point in point.everything if point.trial == trial.number)
+        folder = point.export(tmp_path / out, to="openvino")
+        assert len(AutoTokenizer.from_pretrained(str(folder))) == 24
+        assert forked("verify", folder).returncode == 0
+        shutil.rmtree(Run.open(tmp_path / "run").artifact(trial.number), ignore_errors=True)

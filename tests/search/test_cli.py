@@ -14,12 +14,9 @@ from typing import Any
 
 import pytest
 
+from tests.commands import forked, slimfront
+
 StudyFile = Callable[..., Path]
-
-
-def slimfront(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "slimfront.search.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +30,7 @@ def run(tmp_path_factory: pytest.TempPathFactory, study_data: Callable[..., dict
 
 
 def refused(code: int, *arguments: object) -> str:
-    done = slimfront(*arguments)
+    done = forked(*arguments)
     assert done.returncode == code, (done.returncode, done.stderr)
     assert done.stdout == "" and "Traceback" not in done.stderr
     return done.stderr
@@ -105,7 +102,7 @@ def test_a_damaged_artifact_is_made_again(run: Path, tmp_path: Path) -> None:
 def test_plots_are_pictures(run: Path, tmp_path: Path) -> None:
     for suffix, start in ((".png", b"\x89PNG"), (".svg", b"<?xml")):
         path = tmp_path / f"front{suffix}"
-        assert slimfront("inspect", run, "--plot", path).returncode == 0
+        assert forked("inspect", run, "--plot", path).returncode == 0
         assert path.read_bytes().startswith(start) and path.stat().st_size > 5000
 
 
@@ -113,7 +110,7 @@ def test_timeout_ends_with_what_is_there(study_file: StudyFile, tmp_path: Path) 
     start = time.monotonic()
     done = slimfront("launch", study_file("bert", trials=500), "--run", tmp_path / "run", "--timeout", "20s")
     assert done.returncode == 0, done.stderr
-    document = json.loads(slimfront("inspect", tmp_path / "run", "--json").stdout)
+    document = json.loads(forked("inspect", tmp_path / "run", "--json").stdout)
     assert 0 < document["trials"]["complete"] < 500 and document["front"]
     assert time.monotonic() - start < 120
 

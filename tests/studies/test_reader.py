@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from slimfront.studies.errors import StudyError
 from slimfront.studies.reader import parse_study, read_study
+
+from tests.commands import forked
 
 Data = dict[str, Any]
 
@@ -77,13 +77,7 @@ def test_broken_study(name: str, study_data: Callable[..., Data], tmp_path: Path
     # YAML spells it .nan
     path.write_text(make(study_data()).replace("NaN", ".nan"))
     for command in ("validate", "launch"):
-        done = subprocess.run(
-            [sys.executable, "-m", "slimfront.search.cli", command, str(path)],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=tmp_path,
-        )
+        done = forked(command, path, cwd=tmp_path)
         assert done.returncode == 2, done.stderr
         assert done.stdout == "" and "Traceback" not in done.stderr
         assert done.stderr.startswith("error: ") and done.stderr.count("error:") == 1
