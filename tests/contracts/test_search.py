@@ -264,7 +264,7 @@ def test_a_smaller_vocabulary_is_what_is_measured_and_exported(
     data = study_data("bert", trials=6, sampler="evolution", delta=0)
     data["space"] |= {"vocabulary": {"levels": [0.5, 0.8]}, "bits": {"granularity": "all", "levels": [8, 32]}}
     data["space"]["sparsity"]["levels"] = [0.0]
-    data["recovery"] = {"steps": 2}
+    data["recovery"], data["train"]["epochs"] = {"steps": 2}, 6
     path = tmp_path / "study.yaml"
     path.write_text(json.dumps(data))
     done = slimfront("launch", path, "--run", tmp_path / "run")
