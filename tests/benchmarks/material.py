@@ -30,14 +30,14 @@ QUICKSTART = Path(__file__).parents[2] / "studies" / "quickstart.yaml"
 
 
 def quickstart(space: Mapping[str, Any] | None = None, **search: Any) -> Study:
-    """Return the shipped study with other settings, without shared recovery and with all its blocks.
+    """Return the shipped study with other settings, without shared recovery, all blocks and the whole vocabulary kept.
 
     Args:
         space: Replaces whole sections of the space.
         search: Replaces keys of the section ``search``.
     """
     data = read_study(QUICKSTART).model_dump(mode="json")
-    data["recovery"], data["space"]["depth"] = None, None
+    data["recovery"], data["space"]["depth"], data["space"]["vocabulary"] = None, None, None
     data["search"] |= {"workers": 1, **search}
     data["space"] |= space or {}
     return parse_study(data)

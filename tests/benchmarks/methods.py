@@ -31,8 +31,9 @@ def prepared(criterion: str, quantizer: str) -> Evaluator:
 def accuracy(evaluator: Evaluator, folder: Path, **changes: Any) -> float:
     """Return the held-out accuracy of the dense configuration with some values changed."""
     values = {**evaluator.space.dense(), **{name.replace("_", "/"): value for name, value in changes.items()}}
-    evaluator.lower(evaluator.space.canonical(values), folder)
-    found = float(evaluator.held_out(folder)["accuracy"]["value"])
+    configuration = evaluator.space.canonical(values)
+    evaluator.lower(configuration, folder)
+    found = float(evaluator.held_out(configuration, folder)["accuracy"]["value"])
     print(f"  {changes}: {found:.4f}", file=sys.stderr, flush=True)
     return found
 

@@ -44,7 +44,7 @@ def held_out(evaluator: Evaluator, configuration: Configuration, folder: Path) -
     start = time.process_time()
     evaluator.lower(configuration, folder)
     spent = time.process_time() - start
-    return float(evaluator.held_out(folder)["accuracy"]["value"]), spent
+    return float(evaluator.held_out(configuration, folder)["accuracy"]["value"]), spent
 
 
 def measured(name: str, evaluator: Evaluator, chosen: list[Configuration], folder: Path) -> list[tuple[float, float]]:
