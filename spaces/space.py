@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from slimfront.spaces.axes import AXES, Axis
 from slimfront.spaces.axes.depth import PREFIX as DEPTH
@@ -12,6 +13,7 @@ from slimfront.spaces.axes.depth import removed_blocks
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.domain import Domain, Value
 from slimfront.spaces.draft import Draft, Scores
+from slimfront.spaces.quantizers.quantizer import ROW
 from slimfront.spaces.structure import Anatomy
 from slimfront.studies.compressed import Capabilities
 from slimfront.studies.errors import StudyError
@@ -34,8 +36,11 @@ class Space:
     """
 
     def __init__(self, spec: SpaceSpec, anatomy: Anatomy, capabilities: Capabilities) -> None:
-        self.anatomy, self.capabilities = anatomy, capabilities
         axes = {name: AXES.get(name, where="space")(spec, anatomy, capabilities) for name in AXES}
+        groups = {
+            bits: ROW if size == "row" else size for bits, size in (spec.bits.groups if spec.bits else {}).items()
+        }
+        self.anatomy, self.capabilities = anatomy, replace(capabilities, groups=groups)
         self.axes: dict[str, Axis] = dict(sorted(axes.items(), key=lambda item: item[1].stage))
         self.domains: dict[str, Domain] = {}
         self._names: dict[str, tuple[str, ...]] = {}

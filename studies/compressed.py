@@ -15,13 +15,16 @@ class Capabilities:
 
     Attributes:
         bits: Bit-widths of weights, ascending; 16 and 32 are floating point, the rest integer codes.
-        group_sizes: Sizes of quantization groups along a row, preferred first.
+        group_sizes: Sizes of quantization groups along a row, widest first.
         precisions: Inference precisions of this machine; the first is the reference of the dense model.
+        groups: The widest group that the study allows codes of a width, by bits; 0 is a whole row. Where it says
+            nothing, each width has what suits it.
     """
 
     bits: tuple[int, ...]
     group_sizes: tuple[int, ...]
     precisions: tuple[str, ...]
+    groups: Mapping[int, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

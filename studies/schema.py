@@ -178,12 +178,14 @@ class BitsSpec(Strict):
     """Bit-width of each weight group; ``levels`` absent means all that the target packs.
 
     Attributes:
+        groups: By width, how many weights of a row share a scale at most, or ``row``.
         rows: Sentences of the train split that calibrate quantizers, and weights that make up for removed ones.
     """
 
     granularity: Granularity = "layer"
     levels: tuple[int, ...] | None = Field(default=None, min_length=1, strict=False)
     quantizer: str = "affine"
+    groups: dict[Annotated[int, Field(strict=False)], int | Literal["row"]] = Field(default_factory=dict)
     rows: int = Field(default=256, ge=1)
 
 

@@ -8,7 +8,7 @@ from slimfront.spaces.draft import Draft
 from slimfront.spaces.structure import Anatomy
 from slimfront.studies.compressed import Capabilities
 from slimfront.studies.errors import StudyError
-from slimfront.studies.schema import SpaceSpec
+from slimfront.studies.schema import BitsSpec, SpaceSpec
 
 
 @AXES.register("bits")
@@ -28,6 +28,7 @@ class Bits(Axis):
                     allowed=", ".join(map(str, capabilities.bits)),
                     hint="remove it",
                 )
+        _check_groups(spec.bits, capabilities)
         self._levels = tuple(sorted({max(capabilities.bits), *levels}, reverse=True))
         granularity = spec.bits.granularity if spec.bits else "all"
         names = parameter_names("bits", granularity, anatomy.groups, lambda g: g.name, lambda g: g.role)
@@ -53,3 +54,21 @@ class Bits(Axis):
         for group in draft.anatomy.groups:
             bits = int(values.get(self._parameters[group.name], self._levels[0]))
             draft.bits.update(dict.fromkeys(group.weights, bits))
+
+
+def _check_groups(spec: BitsSpec | None, capabilities: Capabilities) -> None:
+    for bits, size in (spec.groups if spec else {}).items():
+        if bits not in capabilities.bits or bits >= 16:
+            raise StudyError(
+                "the target has no codes of this width",
+                where="space.bits.groups",
+                given=bits,
+                allowed=", ".join(str(known) for known in capabilities.bits if known < 16),
+            )
+        if size != "row" and size not in capabilities.group_sizes:
+            raise StudyError(
+                "the target does not run groups of this size",
+                where=f"space.bits.groups.{bits}",
+                given=size,
+                allowed=", ".join(map(str, ("row", *capabilities.group_sizes))),
+            )

@@ -10,7 +10,8 @@ from slimfront.studies.compressed import Capabilities, QuantizedTensor
 from slimfront.studies.registry import Registry
 
 # Fewer bits need narrower groups; 8 bits are near lossless with one scale per row, which also runs fastest.
-PREFERRED = {6: 128, 4: 64, 3: 32, 2: 32}
+ROW = 0
+SUITABLE = {8: ROW, 6: 128, 4: 64, 3: 32, 2: 32}
 
 
 class Quantizer(ABC):
@@ -41,7 +42,8 @@ QUANTIZERS: Registry[Quantizer] = Registry("quantizer", "slimfront.spaces.quanti
 
 def group_size(columns: int, bits: int, capabilities: Capabilities) -> int:
     """Return the group for a row: the widest that the target runs, that divides it and suits the bits."""
-    if bits not in PREFERRED:
+    widest = capabilities.groups.get(bits, SUITABLE.get(bits, ROW))
+    if widest == ROW:
         return columns
-    fitting = [size for size in capabilities.group_sizes if columns % size == 0 and size <= PREFERRED[bits]]
+    fitting = [size for size in capabilities.group_sizes if columns % size == 0 and size <= widest]
     return max(fitting, default=columns)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import random
+from typing import Any
 
 import pytest
 import torch
@@ -113,3 +114,26 @@ def test_what_is_chosen_for_a_removed_block_does_not_count() -> None:
     tried = [c for c in space.uniform() if "removed" in c.values()]
     assert tried and all(c["depth/bert.encoder.layer.2"] == "removed" for c in tried)
     assert all(c["depth/bert.encoder.layer.0"] == "kept" for c in tried)
+
+
+@pytest.mark.parametrize(
+    ("groups", "widths"), [({}, {2: 32, 4: 32, 8: 96}), ({2: "row", 8: 32}, {2: 96, 4: 32, 8: 32}), ({4: 128}, {4: 32})]
+)
+def test_groups_are_as_wide_as_the_study_says(groups: dict[int, Any], widths: dict[int, int]) -> None:
+    """Rows of 96 weights: 64 and 128 do not divide them."""
+    space = Space(SpaceSpec(bits=BitsSpec(groups=groups, granularity="all")), ANATOMY, CAPABILITIES)
+    assert SpaceSpec.model_validate_json(SpaceSpec(bits=BitsSpec(groups=groups)).model_dump_json()).bits == BitsSpec(
+        groups=groups
+    )
+    name = "bert.encoder.layer.0.attention.self.query.weight"
+    for bits, width in widths.items():
+        draft = space.draft({}, space.compose(bits={"bits/all": bits}))
+        assert draft.forms({name: (96, 96)})[name].group == width
+
+
+@pytest.mark.parametrize(
+    ("groups", "where"), [({4: 48}, r"(?s)space\.bits\.groups\.4: .*48"), ({5: 32}, r"(?s)space\.bits\.groups: .*5")]
+)
+def test_groups_that_the_target_does_not_run_are_refused(groups: dict[int, Any], where: str) -> None:
+    with pytest.raises(StudyError, match=where):
+        Space(SpaceSpec(bits=BitsSpec(groups=groups)), ANATOMY, CAPABILITIES)
