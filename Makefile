@@ -29,7 +29,8 @@ bench: install $(NAIVE)/installed
 # What the shipped search is compared with pulls in libraries that it does not need itself.
 $(NAIVE)/installed: constraints.txt
 	$(PYTHON) -m venv $(NAIVE)
-	$(NAIVE)/bin/python -m pip install --quiet --constraint constraints.txt nncf==3.4.0 torch transformers openvino optuna
+	$(NAIVE)/bin/python -m pip install --quiet --constraint constraints.txt nncf==3.4.0 torch transformers openvino optuna onnxruntime \
+		onnx==1.23.2 onnxscript torchao==0.18.0
 	touch $@
 
 install: $(VENV)/installed

@@ -34,7 +34,7 @@ from slimfront.spaces.quantizers import QUANTIZERS
 from slimfront.spaces.space import Space
 from slimfront.studies.cache import cached, file_sha256
 from slimfront.studies.compressed import CompressedModel
-from slimfront.studies.encoding import Encoded
+from slimfront.studies.encoding import Batch, Encoded
 from slimfront.studies.models import weights_sha256
 from slimfront.studies.processor import processor_name
 from slimfront.studies.schema import BitsSpec, Study
@@ -139,7 +139,8 @@ class Evaluator:
             self._readings[rows] = self.subject.with_rows(rows)
         return self._readings[rows]
 
-    def _reader(self, configuration: Configuration) -> Subject:
+    def reader(self, configuration: Configuration) -> Subject:
+        """Return the subject as a configuration's model reads it."""
         return self.reading(self.space.draft(self.scores, configuration).rows)
 
     def lower(self, configuration: Configuration, folder: Path) -> Artifact:
@@ -149,7 +150,7 @@ class Evaluator:
             shutil.rmtree(folder, ignore_errors=True)
             artifact = self.blueprint.lower(compressed, folder)
             if self.subject.ranking:
-                self._reader(configuration).tokenizer.backend_tokenizer.save(str(folder / TOKENIZER))
+                self.reader(configuration).tokenizer.backend_tokenizer.save(str(folder / TOKENIZER))
             return artifact
 
     def evaluate(
@@ -176,7 +177,7 @@ class Evaluator:
         """
         self._clock = Clock()
         artifact = self.lower(configuration, folder)
-        reader = self._reader(configuration)
+        reader = self.reader(configuration)
         context = self._context(self._load(artifact), reader, reader.search, reference)
         dense = self._logits_of_dense(reference.folder if reference.dense else folder)
         if not reference.dense:
@@ -271,14 +272,14 @@ class Evaluator:
     def rebuild(self, configuration: Configuration, folder: Path) -> Json:
         """Make a configuration's artifact and predictions once more; return the sums of its files."""
         artifact = self.lower(configuration, folder)
-        reader = self._reader(configuration)
+        reader = self.reader(configuration)
         context = self._context(self._load(artifact), reader, reader.search, Reference(folder))
         _keep_predictions(context, folder)
         return {"files": dict(artifact.files)}
 
     def held_out(self, configuration: Configuration, folder: Path) -> Json:
         """Measure an artifact again on the held-out split; objectives without examples are left out."""
-        artifact, reader = Artifact.open(folder), self._reader(configuration)
+        artifact, reader = Artifact.open(folder), self.reader(configuration)
         context = self._context(self._load(artifact), reader, reader.held_out, Reference(folder))
         return {
             name: objective.measure(artifact, context).to_json()
@@ -286,20 +287,24 @@ class Evaluator:
             if objective.on_examples
         }
 
+    def request(self, reader: Subject) -> Batch:
+        """Return the request whose latency is measured, of as many tokens as the reader makes of the same text."""
+        tokens = min(round(self.study.target.tokens * reader.longer_than(self.subject)), self.subject.max_tokens)
+        return reader.request(self.study.target.batch, tokens)
+
     def _load(self, artifact: Artifact) -> Session:
         with self._clock.stage("session"):
             return self.runtime.load(artifact)
 
     def _context(self, session: Session, reader: Subject, examples: Encoded, reference: Reference) -> Context:
         target = self.study.target
-        tokens = min(round(target.tokens * reader.longer_than(self.subject)), self.subject.max_tokens)
         return Context(
             runtime=self.runtime,
             session=session,
             examples=examples,
             batch=target.batch,
-            request=reader.request(target.batch, tokens),
-            dense_request=self.subject.request(target.batch, target.tokens),
+            request=self.request(reader),
+            dense_request=self.request(self.subject),
             dense_session=self._dense_session(reference.folder) if reference.dense else None,
             dense=reference.dense,
             cost=reference.cost,

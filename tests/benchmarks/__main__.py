@@ -23,6 +23,7 @@ NAMES = (
     "methods",
     "recovery",
     "rungs",
+    "recipes",
 )
 
 

@@ -1,0 +1,165 @@
+"""The shipped study's front against compressions made by hand, each as its library's documentation says."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from slimfront.search.evaluator import Evaluator
+from slimfront.search.front import Point
+from slimfront.search.launching import launch
+from slimfront.search.run import Run
+from slimfront.studies.reader import parse_study, read_study
+
+from tests.benchmarks.material import QUICKSTART, quickstart, say
+from tests.benchmarks.table import write
+
+# Shares pruned everywhere by hand, and steps of distillation that follow: three passes over the train split.
+PRUNED, STEPS = (0.25, 0.5), 1125
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Model:
+    """Figures of one model.
+
+    Attributes:
+        name: What it is.
+        size: Bytes.
+        speed: Dense latency over its own.
+        interval: 95 % interval of the speed.
+        right: Which held-out sentences it answers rightly.
+    """
+
+    name: str
+    size: int
+    speed: float
+    interval: tuple[float, float]
+    right: npt.NDArray[np.bool_]
+
+    def accuracy(self) -> float:
+        """Return the share of right answers."""
+        return float(self.right.mean())
+
+    def gain(self, other: Model) -> tuple[float, float]:
+        """Return by how much this one is more accurate, and half of the paired 95 % interval."""
+        difference = self.right.astype(np.float64) - other.right
+        return float(difference.mean()), float(1.96 * difference.std(ddof=1) / np.sqrt(len(difference)))
+
+    def matches(self, other: Model) -> bool:
+        """Return whether this one is at least as small, as fast and as accurate, within the intervals."""
+        gain, error = self.gain(other)
+        return self.size <= other.size and self.interval[1] >= other.interval[0] and gain + error >= 0
+
+
+def searched(folder: Path) -> tuple[Run, list[Point]]:
+    """Return the shipped study's run, an hour of search, and its front."""
+    data = read_study(QUICKSTART).model_dump(mode="json")
+    data["search"] |= {"trials": 100_000, "budget": "1h", "workers": 1}
+    front = launch(parse_study(data), folder)
+    return Run.open(folder), [point for point in front.points if point.trial != front.dense.trial]
+
+
+def ours(run: Run, points: list[Point], evaluator: Evaluator) -> Iterator[Json]:
+    """Yield what the other environment must know of each point of the front."""
+    for point in points:
+        reader = evaluator.reader(point.configuration)
+        yield {
+            "kind": "ours",
+            "name": f"trial {point.trial}",
+            "folder": str(run.artifact(point.trial)),
+            "rows": reader.held_out.rows,
+            "request": plain(evaluator.request(reader)),
+        }
+
+
+def pruned(folder: Path) -> Iterator[Json]:
+    """Yield models that were pruned everywhere alike and distilled, in floating point."""
+    space = {
+        "sparsity": {"granularity": "all", "levels": [0.0, *PRUNED]},
+        "bits": None,
+        "precision": ["f32"],
+        "distillation": {"steps": [0, STEPS], "temperature": [2.0], "weight": [1.0]},
+    }
+    evaluator = Evaluator.prepare(quickstart(space=space), say)
+    for share in PRUNED:
+        place = folder / f"pruned-{share}"
+        if not (place / "manifest.json").is_file():
+            values = {**evaluator.space.dense(), "sparsity/all": share, "distillation/steps": STEPS}
+            evaluator.lower(evaluator.space.canonical(values), place)
+        yield {"kind": "pruned", "name": f"{share:.0%} pruned, distilled", "xml": str(place / "openvino_model.xml")}
+
+
+def plain(batch: Any) -> Json:
+    """Return a batch as JSON."""
+    return {name: values.tolist() for name, values in batch.items()}
+
+
+def main(folder: Path) -> None:
+    """Run the benchmark; NAIVE_PYTHON names an interpreter with NNCF, ONNX Runtime and torchao."""
+    folder = folder / "recipes"
+    folder.mkdir(exist_ok=True)
+    run, points = searched(folder / "run")
+    evaluator = Evaluator.prepare(run.study, say)
+    subject = evaluator.subject
+    subject.module.save_pretrained(folder / "dense")
+    data = {
+        "given": [*pruned(folder), *ours(run, points, evaluator)],
+        "rows": subject.held_out.rows,
+        "calibration": subject.train.rows,
+        "request": plain(evaluator.request(subject)),
+    }
+    (folder / "given.json").write_text(json.dumps(data))
+    script = Path(__file__).with_name("by_hand.py")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    subprocess.run([os.environ["NAIVE_PYTHON"], str(script), str(folder)], check=True, env=environment)
+    models = [read(path, subject.held_out.labels) for path in sorted((folder / "figures").glob("*.json"))]
+    report(models, {f"trial {point.trial}" for point in points})
+
+
+def read(path: Path, labels: npt.NDArray[np.int64]) -> Model:
+    """Return a model's figures."""
+    found = json.loads(path.read_text())
+    low, high = found["interval"]
+    return Model(path.stem, found["size"], found["speed"], (low, high), np.array(found["predictions"]) == labels)
+
+
+def report(models: list[Model], own: set[str]) -> None:
+    """Write the table: every recipe, and the point of ours that stands beside it."""
+    dense = next(model for model in models if "dense" in model.name)
+    found, recipes = [m for m in models if m.name in own], [m for m in models if m.name not in own and m is not dense]
+    rows, beaten = [], 0
+    for recipe in sorted(recipes, key=lambda model: -model.size):
+        matching = [model for model in found if model.matches(recipe)]
+        beaten += bool(matching)
+        rows.append([recipe.name, *cells(recipe, dense)])
+        if matching:
+            best = max(matching, key=lambda model: (recipe.size / model.size) * model.speed / recipe.speed)
+            gain, error = best.gain(recipe)
+            note = f"{100 * gain:+.2f} ± {100 * error:.2f}"
+            rows.append([f"↳ {best.name}, against it {note}", *cells(best, dense)])
+    rows.append([dense.name, *cells(dense, dense)])
+    text = f"""
+Speed is the ratio to the dense fp32 OpenVINO model, interleaved, one thread, batch 1, 32 tokens; accuracy is that on
+the {len(dense.right)} held-out reviews, in points against dense with the paired 95 % interval. Below each recipe stands
+a point of the front (an hour of processor time of trials) that is at least as small, as fast and as accurate within the
+intervals: for {beaten} of {len(recipes)} recipes there is one. All were measured in one run.
+"""
+    write(
+        "recipes", "One front against recipes by hand", text, ("model", "MB", "speed", "accuracy against dense"), rows
+    )
+
+
+def cells(model: Model, dense: Model) -> list[str]:
+    """Return a model's cells of the table."""
+    gain, error = model.gain(dense)
+    low, high = model.interval
+    accuracy = f"{100 * gain:+.2f} ± {100 * error:.2f}" if model is not dense else f"{100 * model.accuracy():.2f} %"
+    return [f"{model.size / 1e6:.1f}", f"{model.speed:.2f} ({low:.2f} to {high:.2f})", accuracy]
