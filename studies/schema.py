@@ -141,10 +141,12 @@ class SparsitySpec(Strict):
     """Attention heads and FFN neurons removed from each block.
 
     Attributes:
+        granularity: ``threshold`` removes the share from all blocks together: those units go, wherever they are, whose
+            score lies below one threshold for all heads, or for all neurons.
         levels: Shares of the units that are removed; 0 keeps all.
     """
 
-    granularity: Granularity = "layer"
+    granularity: Granularity | Literal["threshold"] = "layer"
     levels: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field(
         default=(0.0, 0.25, 0.5, 0.75), min_length=1, strict=False
     )

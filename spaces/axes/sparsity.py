@@ -15,13 +15,17 @@ NEURON_MULTIPLE = 64
 
 @AXES.register("sparsity")
 class Sparsity(Axis):
-    """Share of the units removed from each structure; the least important go first."""
+    """Share of the units removed from each structure; the least important go first.
+
+    With one threshold for all blocks the structures lose different shares, as their sensitivities say.
+    """
 
     stage = 0
 
     def __init__(self, spec: SpaceSpec, anatomy: Anatomy, capabilities: Capabilities) -> None:  # noqa: ARG002
         self._levels = tuple(sorted({0.0, *spec.sparsity.levels})) if spec.sparsity else (0.0,)
         granularity = spec.sparsity.granularity if spec.sparsity else "all"
+        self._threshold = granularity == "threshold"
         names = parameter_names(
             "sparsity", granularity, anatomy.structures, lambda s: s.name, lambda s: s.name.rpartition(".")[2]
         )
@@ -45,17 +49,25 @@ class Sparsity(Axis):
     def apply(self, draft: Draft, values: Values) -> None:
         """See :meth:`Axis.apply`."""
         for structure in draft.anatomy.structures:
-            level = values.get(self._parameters[structure.name], self._levels[0])
-            count = units_kept(structure, float(level))
+            level = float(values.get(self._parameters[structure.name], self._levels[0]))
+            wanted = structure.units * (1 - level)
+            if self._threshold and level > 0:
+                wanted = float((draft.scores[structure.name] > self._threshold_of(structure, level, draft)).sum())
+            count = units_kept(structure, wanted)
             if count == structure.units:
                 continue
             ranked = torch.argsort(draft.scores[structure.name], descending=True, stable=True)
             draft.keep[structure.name] = sorted(ranked[:count].tolist())
 
+    def _threshold_of(self, structure: Structure, level: float, draft: Draft) -> torch.Tensor:
+        """Return the score that a share of all units under one parameter does not exceed."""
+        parameter = self._parameters[structure.name]
+        scores = torch.cat([draft.scores[name] for name, own in self._parameters.items() if own == parameter])
+        return scores.sort().values[max(1, round(level * len(scores))) - 1]
 
-def units_kept(structure: Structure, level: float) -> int:
+
+def units_kept(structure: Structure, wanted: float) -> int:
     """Return how many units stay: at least one, and whole multiples of 64 neurons, which kernels run best."""
-    wanted = structure.units * (1 - level)
-    if structure.size == 1 and structure.units >= 2 * NEURON_MULTIPLE and level > 0:
+    if structure.size == 1 and structure.units >= 2 * NEURON_MULTIPLE and wanted < structure.units:
         return min(structure.units, max(1, round(wanted / NEURON_MULTIPLE)) * NEURON_MULTIPLE)
     return min(structure.units, max(1, round(wanted)))

@@ -137,3 +137,26 @@ def test_groups_are_as_wide_as_the_study_says(groups: dict[int, Any], widths: di
 def test_groups_that_the_target_does_not_run_are_refused(groups: dict[int, Any], where: str) -> None:
     with pytest.raises(StudyError, match=where):
         Space(SpaceSpec(bits=BitsSpec(groups=groups)), ANATOMY, CAPABILITIES)
+
+
+def test_one_threshold_removes_the_share_wherever_scores_are_low() -> None:
+    levels = (0.25, 0.5, 0.75)
+    space = Space(SpaceSpec(sparsity=SparsitySpec(levels=levels, granularity="threshold")), ANATOMY, CAPABILITIES)
+    assert set(space.domains) == {"sparsity/attention", "sparsity/ffn"}
+    neurons = [s for s in ANATOMY.structures if s.kind == "neurons"]
+    # Blocks of 192 neurons whose scores are twice and four times as high.
+    scores = {s.name: torch.rand(s.units) * 2.0**number for number, s in enumerate(neurons)}
+    scores |= {s.name: torch.rand(s.units) for s in ANATOMY.structures if s.kind == "heads"}
+    before = None
+    for level in levels:
+        draft = space.draft(scores, space.compose(sparsity={"sparsity/attention": 0.0, "sparsity/ffn": level}))
+        kept = [draft.kept.get(s.name, s.units) for s in neurons]
+        assert all(count % 64 == 0 and count >= 64 for count in kept) and kept == sorted(kept) and kept[0] < kept[-1]
+        # Widths are rounded, and a block keeps 64 at least.
+        assert abs(sum(kept) - 3 * 192 * (1 - level)) <= 128
+        sets = {s.name: set(draft.keep.get(s.name, range(s.units))) for s in neurons}
+        assert before is None or all(sets[name] <= before[name] for name in sets)
+        before = sets
+    all_heads = space.draft(scores, space.compose(sparsity={"sparsity/attention": 0.75, "sparsity/ffn": 0.0}))
+    left = sum(all_heads.kept.get(s.name, s.units) for s in ANATOMY.structures if s.kind == "heads")
+    assert 2 <= left <= 3 and not any(s.name in all_heads.kept for s in neurons)
