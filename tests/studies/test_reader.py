@@ -70,13 +70,17 @@ BROKEN: dict[str, tuple[Callable[[Data], str], list[str]]] = {
 }
 
 
+# Found by what a worker loads, as a missing column is: one of them shows how `launch` tells of it.
+LATE = ("one class", "empty space", "unknown model path")
+
+
 @pytest.mark.parametrize("name", BROKEN)
 def test_broken_study(name: str, study_data: Callable[..., Data], tmp_path: Path) -> None:
     make, expected = BROKEN[name]
     path = tmp_path / "study.yaml"
     # YAML spells it .nan
     path.write_text(make(study_data()).replace("NaN", ".nan"))
-    for command in ("validate", "launch"):
+    for command in ("validate",) if name in LATE else ("validate", "launch"):
         done = forked(command, path, cwd=tmp_path)
         assert done.returncode == 2, done.stderr
         assert done.stdout == "" and "Traceback" not in done.stderr
