@@ -58,13 +58,14 @@ def super_network(
         spec: The study's section ``recovery``.
         progress: Called with a text and the finished share.
     """
+    compressing = _compressing(space)
     key = {
         "version": VERSION,
         "weights": weights,
         "data": teacher.sentences.fingerprint(),
         "spec": spec.model_dump(mode="json"),
-        "domains": {name: list(domain.values) for name, domain in _compressing(space).items()},
-        "smallest": dict(space.bare(space.uniform()[-1])),
+        "domains": {name: list(domain.values) for name, domain in compressing.items()},
+        "smallest": {name: value for name, value in space.uniform()[-1].items() if name in compressing},
         "capabilities": asdict(space.capabilities),
         "scores": {name: digest(values.tolist()) for name, values in scores.items()},
         "torch": torch.__version__,
