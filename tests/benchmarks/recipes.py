@@ -119,8 +119,9 @@ def main(folder: Path) -> None:
     (folder / "given.json").write_text(json.dumps(data))
     script = Path(__file__).with_name("by_hand.py")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    python = Path(os.environ["NAIVE_PYTHON"]).absolute()
     # ONNX Runtime leaves files of its own in the working folder.
-    subprocess.run([os.environ["NAIVE_PYTHON"], str(script), str(folder)], check=True, env=environment, cwd=folder)
+    subprocess.run([python, script.absolute(), folder.absolute()], check=True, env=environment, cwd=folder)
     models = [read(path, subject.held_out.labels) for path in sorted((folder / "figures").glob("*.json"))]
     report(models, {f"trial {point.trial}" for point in points})
 
