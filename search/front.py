@@ -146,7 +146,8 @@ class Front:
 
         Args:
             how: ``knee``, ``smallest``, ``fastest`` or ``most-accurate``. The knee is the point closest to the
-                best value of every objective, each scaled to 0 … 1 over the points that pass.
+                best value of every objective, each scaled to 0 … 1 over the points that pass. Of points that are alike
+                in the wanted objective the closest one is picked.
             where: One filter or several.
 
         Raises:
@@ -164,13 +165,13 @@ class Front:
             )
         points = self.where([where] if isinstance(where, str) else list(where))
         wanted = PICKS[how]
+        away = np.linalg.norm(_scaled(losses(self.objectives, points)), axis=1)
         if wanted is None:
-            scaled = _scaled(losses(self.objectives, points))
-            return points[int(np.argmin(np.linalg.norm(scaled, axis=1)))]
+            return points[int(np.argmin(away))]
         if wanted not in self.objectives:
             raise StudyError(f"the study has no objective {wanted!r}", where="--pick", given=how)
         sign = 1 if self.objectives[wanted]["direction"] == "minimize" else -1
-        return min(points, key=lambda point: (sign * point.values[wanted], point.trial))
+        return min(zip(points, away, strict=True), key=lambda pair: (sign * pair[0].values[wanted], pair[1]))[0]
 
     def hypervolume(self) -> float:
         """Return the share of the box between the dense model and the ideal that the front dominates.

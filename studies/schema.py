@@ -146,7 +146,7 @@ class SparsitySpec(Strict):
         levels: Shares of the units that are removed; 0 keeps all.
     """
 
-    granularity: Granularity | Literal["threshold"] = "layer"
+    granularity: Literal["layer", "role", "all", "threshold"] = "layer"
     levels: tuple[Annotated[float, Field(ge=0, lt=1)], ...] = Field(
         default=(0.0, 0.25, 0.5, 0.75), min_length=1, strict=False
     )

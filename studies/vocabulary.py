@@ -28,7 +28,8 @@ class Vocabulary:
     Attributes:
         table: Name of its parameter.
         rows: Its rows.
-        required: So many tokens always stay: special ones, and the characters and bytes that other words are read by.
+        required: So many tokens always stay: special ones, and the bytes, printable ASCII and characters of the texts
+            by which other words are read.
     """
 
     table: str

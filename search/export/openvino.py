@@ -13,6 +13,7 @@ from slimfront.objectives.runtimes.artifact import MANIFEST, Artifact
 from slimfront.search.evaluator import TOKENIZER
 from slimfront.search.export.card import model_card
 from slimfront.search.export.exporter import EXPORTERS, RECORD, Exported, Exporter
+from slimfront.studies.cache import file_sha256
 from slimfront.studies.data import load_splits
 from slimfront.studies.errors import RecordsError, StudyError
 from slimfront.studies.models import load_tokenizer
@@ -36,7 +37,7 @@ class OpenVinoExporter(Exporter):
         tokenizer, own = load_tokenizer(study.model), source.artifact.folder / TOKENIZER
         if own.is_file():
             tokenizer = with_backend(tokenizer, own.read_text(encoding="utf-8"))
-        tokenizer.save_pretrained(str(folder))
+        tokens = [Path(path) for path in tokenizer.save_pretrained(str(folder)) if Path(path).is_file()]
         splits = load_splits(study.data)
         record = {
             "schema_version": 1,
@@ -51,6 +52,7 @@ class OpenVinoExporter(Exporter):
             "labels": list(splits.labels),
             "max_tokens": study.model.max_tokens,
             "batch": study.target.batch,
+            "tokenizer": {path.name: file_sha256(path) for path in tokens},
         }
         (folder / RECORD).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         if source.examples:
@@ -60,9 +62,12 @@ class OpenVinoExporter(Exporter):
         (folder / "README.md").write_text(model_card(source, splits.labels), encoding="utf-8")
 
     def verify(self, folder: Path) -> Json:
-        """See :meth:`Exporter.verify`; without examples only the bytes are compared."""
+        """See :meth:`Exporter.verify`; without examples only the files are compared."""
         artifact = Artifact.open(folder)
-        values = _recorded(folder / RECORD)
+        values, tokens = _recorded(folder / RECORD)
+        for name, total in tokens.items():
+            path = folder / Path(name).name
+            _require_equal(name, file_sha256(path) if path.is_file() else "no such file", total, folder)
         found: Json = {"bytes": artifact.size(), "examples": 0}
         if "size" in values:
             _require_equal("bytes", artifact.size(), values["size"], folder)
@@ -85,10 +90,12 @@ class OpenVinoExporter(Exporter):
         return {**found, "examples": fresh["examples"], "accuracy": fresh["accuracy"]}
 
 
-def _recorded(path: Path) -> Json:
+def _recorded(path: Path) -> tuple[dict[str, float], dict[str, str]]:
+    """Return the recorded values, and the sums of the tokenizer's files."""
     try:
-        values: Json = json.loads(path.read_text(encoding="utf-8"))["values"]
-        return {str(name): float(value) for name, value in values.items()}
+        record = json.loads(path.read_text(encoding="utf-8"))
+        values = {str(name): float(value) for name, value in record["values"].items()}
+        return values, {str(name): str(total) for name, total in record.get("tokenizer", {}).items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RecordsError(
             "the export's record is damaged", where=str(path), given=str(error), hint="export the point again"

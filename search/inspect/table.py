@@ -50,16 +50,28 @@ def summary(configuration: Configuration) -> str:
     parts = []
     if bits:
         parts.append("bits " + ", ".join(f"{role} {'/'.join(dict.fromkeys(v))}" for role, v in bits.items()))
-    sparsity = [float(value) for name, value in configuration.items() if name.startswith("sparsity/")]
     if removed := removed_blocks(configuration):
         parts.append(f"without {', '.join(sorted(removed))}")
     if rows := float(configuration.get(REMOVED, 0.0)):
         parts.append(f"{rows:.0%} of the vocabulary removed")
-    if any(sparsity):
-        parts.append(f"{sum(sparsity) / len(sparsity):.0%} of heads and neurons removed")
+    if units := _removed_units(configuration):
+        parts.append(f"{units} removed")
     if "precision/inference" in configuration:
         parts.append(str(configuration["precision/inference"]))
     if configuration.get("distillation/steps", 0):
         settings = {name.removeprefix("distillation/"): v for name, v in configuration.items() if "distil" in name}
         parts.append("distilled " + ", ".join(f"{name} {value}" for name, value in settings.items()))
     return "; ".join(parts)
+
+
+def _removed_units(configuration: Configuration) -> str:
+    """Return the mean shares of heads and neurons that are removed, in words."""
+    shares = []
+    for kind, title in (("attention", "heads"), ("ffn", "neurons")):
+        names = [name for name in configuration if name.startswith("sparsity/") and name.endswith((kind, "/all"))]
+        mean = sum(float(configuration[name]) for name in names) / max(1, len(names))
+        if mean:
+            shares.append((f"{mean:.0%}", title))
+    if len(shares) == 2 and shares[0][0] == shares[1][0]:
+        return f"{shares[0][0]} of heads and neurons"
+    return " and ".join(f"{share} of {title}" for share, title in shares)

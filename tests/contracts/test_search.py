@@ -112,6 +112,10 @@ def test_export_equals_its_record(name: str, which: str, finished_run: Path, tmp
         exporter.verify(out)
     with pytest.raises(StudyError, match="not empty"):
         point.export(out, to=name)
+    tokenizer = out / "tokenizer.json"
+    tokenizer.write_text(tokenizer.read_text().replace("[UNK]", "[UNX]", 1))
+    with pytest.raises(RecordsError, match=r"tokenizer\.json"):
+        exporter.verify(out)
 
 
 @pytest.mark.parametrize("damage", ["[]", "[1,0", "flip"])

@@ -46,3 +46,14 @@ def test_numbers_must_be_finite() -> None:
         Measurement(float("nan"), "ms")
     with pytest.raises(ValueError, match="ascend"):
         Measurement(1.0, "ms", (2.0, 1.0))
+
+
+def test_points_that_are_alike_in_what_is_wanted_are_told_apart_by_the_rest() -> None:
+    objectives = {**OBJECTIVES, "latency": {"unit": "ms", "direction": "minimize"}}
+
+    def timed(trial: int, size: float, accuracy: float, latency: float) -> Point:
+        return Point(trial, {"size": size, "accuracy": accuracy, "latency": latency}, {}, Configuration({}))
+
+    dense = timed(0, 100, 0.8, 9.9)
+    front = Front.of(objectives, dense, [dense, timed(1, 50, 0.8, 10), timed(2, 10, 0.5, 5), timed(3, 90, 0.6, 4)])
+    assert len(front.points) == 4 and front.pick("most-accurate").trial == 1
