@@ -49,7 +49,10 @@ def load_tokenizer(spec: ModelSpec) -> Any:
     place = locate(source, section)
     try:
         with quiet():
-            return transformers.AutoTokenizer.from_pretrained(place, revision=source.revision or "main")
+            # Batches are padded on the right: an export must do as the search did.
+            return transformers.AutoTokenizer.from_pretrained(
+                place, revision=source.revision or "main", padding_side="right"
+            )
     except Exception as error:
         raise StudyError(
             "no tokenizer can be loaded from here",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,37 @@ def state_of(tokenizer: Any) -> Json:
         raise _unfit(type(tokenizer).__name__) from None
     if state["model"].get("type") not in MODELS:
         raise _unfit(str(state["model"].get("type")))
+    own = tokenizer.get_vocab()
+    known = state["model"]["vocab"]
+    known = set(known) if isinstance(known, dict) else {token for token, _ in known}
+    for entry in state["added_tokens"]:
+        if entry["single_word"] and entry["content"] in own and entry["content"] not in known:
+            # Renumbered, it stands among the model's own tokens, where it would be read inside of words, too.
+            raise _unfit(f"an added token that is a single word, {entry['content']!r}")
     return state
+
+
+def added(state: Json) -> Iterator[str]:
+    """Yield the tokens that a tokenizer's backend itself puts in or takes for others."""
+    for entry in state["added_tokens"]:
+        yield entry["content"]
+    model = state["model"]
+    if model.get("unk_token"):
+        yield model["unk_token"]
+    if model.get("unk_id") is not None:
+        yield model["vocab"][model["unk_id"]][0]
+    yield from _put_in(state["post_processor"] or {})
+
+
+def _put_in(processor: Json) -> Iterator[str]:
+    for part in processor.get("processors", ()):
+        yield from _put_in(part)
+    if isinstance(processor.get("special_tokens"), dict):
+        for entry in processor["special_tokens"].values():
+            yield from entry["tokens"]
+    for name in ("cls", "sep"):
+        if isinstance(processor.get(name), list):
+            yield processor[name][0]
 
 
 def _unfit(given: str) -> StudyError:

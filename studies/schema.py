@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -176,6 +176,15 @@ class VocabularySpec(Strict):
     )
 
 
+def _group(value: object) -> object:
+    if value == "row" or (isinstance(value, int) and not isinstance(value, bool)):
+        return value
+    raise ValueError("a group is a number of weights, such as 64, or 'row'")
+
+
+Group = Annotated[int | Literal["row"], BeforeValidator(_group)]
+
+
 class BitsSpec(Strict):
     """Bit-width of each weight group; ``levels`` absent means all that the target packs.
 
@@ -187,7 +196,7 @@ class BitsSpec(Strict):
     granularity: Granularity = "layer"
     levels: tuple[int, ...] | None = Field(default=None, min_length=1, strict=False)
     quantizer: str = "affine"
-    groups: dict[Annotated[int, Field(strict=False)], int | Literal["row"]] = Field(default_factory=dict)
+    groups: dict[Annotated[int, Field(strict=False)], Group] = Field(default_factory=dict)
     rows: int = Field(default=256, ge=1)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -13,11 +14,11 @@ from slimfront.studies.classes import align_classes
 from slimfront.studies.data import Splits, load_splits
 from slimfront.studies.dense import dense_model, require_training
 from slimfront.studies.encoding import Batch, Encoded, encode
-from slimfront.studies.errors import StudyError
+from slimfront.studies.errors import StudyError, one_line
 from slimfront.studies.models import load_model, load_tokenizer, weights_sha256
 from slimfront.studies.renumbering import renumbered
 from slimfront.studies.schema import NoTraining, Study
-from slimfront.studies.vocabulary import Ranking, rank, reorder
+from slimfront.studies.vocabulary import Ranking, delicate, rank, reorder
 from torch import nn
 
 Progress = Callable[[str, float], None]
@@ -89,10 +90,16 @@ class Subject:
         """
         if self.ranking is None:
             return self
-        before = self.module(**self.example()).logits
-        reorder(self.module, self.ranking)
+        batches = (self.example(), delicate(self.module, self.tokenizer, self.ranking, self.example()))
+        places = torch.from_numpy(np.argsort(self.ranking.order))
+        with torch.no_grad():
+            before = [self.module(**batch).logits for batch in batches]
+            reorder(self.module, self.ranking)
+            moved = [{**batch, "input_ids": places[batch["input_ids"]]} for batch in batches]
+            after = [self.module(**batch).logits for batch in moved]
         found = self.read_by(renumbered(self.tokenizer, self.ranking.order[: self.ranking.tokens]))
-        if not torch.allclose(before, found.module(**found.example()).logits, rtol=1e-5, atol=1e-6):
+        same = all(torch.allclose(*pair, rtol=1e-5, atol=1e-6) for pair in zip(before, after, strict=True))
+        if not same or not torch.equal(found.example()["input_ids"], moved[0]["input_ids"]):
             raise StudyError(
                 "the vocabulary cannot be cut: the model reads its token ids elsewhere, too",
                 where="space.vocabulary",
@@ -120,11 +127,14 @@ def load_subject(study: Study) -> Subject:
     texts = load_splits(study.data)
     tokenizer = load_tokenizer(study.model)
     base, missing, names = load_model(study.model, texts.labels)
+    _know_padding(tokenizer, base)
     inputs = model_inputs(base)
     splits = _encoded(texts, tokenizer, inputs, study.model.max_tokens)
     train, lessons = splits[0], splits[-1]
-    _check_vocabulary(base, train)
+    for split in splits:
+        _check_vocabulary(base, split)
     _check_length(base, study.model.max_tokens)
+    _check_runs(base, as_tensors(train.batch(range(2))))
     _check_known(tokenizer, train)
     require_training(study, missing)
     if isinstance(study.train, NoTraining):
@@ -171,7 +181,10 @@ def model_inputs(module: nn.Module) -> tuple[str, ...]:
 
 def _check_vocabulary(module: nn.Module, encoded: Encoded) -> None:
     tables = [part.num_embeddings for part in module.modules() if isinstance(part, nn.Embedding)]
-    largest = max(max(row["input_ids"]) for row in encoded.rows)
+    with contextlib.suppress(Exception):
+        # The other tables, such as that of the positions, may be larger.
+        tables = [module.get_input_embeddings().num_embeddings]  # type: ignore[operator]
+    largest = max((max(row["input_ids"], default=0) for row in encoded.rows), default=0)
     if tables and largest >= max(tables):
         raise StudyError(
             "the tokenizer makes token ids that the model's embedding does not have",
@@ -180,6 +193,36 @@ def _check_vocabulary(module: nn.Module, encoded: Encoded) -> None:
             allowed=f"below {max(tables)}",
             hint="name the tokenizer that belongs to the model at model.tokenizer",
         )
+
+
+def _know_padding(tokenizer: Any, module: nn.Module) -> None:
+    """Give a tokenizer that names no padding token the one that the model knows."""
+    if tokenizer.pad_token_id is not None:
+        return
+    known = getattr(getattr(module, "config", None), "pad_token_id", None)
+    if known is None:
+        raise StudyError(
+            "neither the tokenizer nor the model knows a padding token",
+            where="model",
+            given="no pad_token",
+            allowed="a pad_token in tokenizer_config.json, and its id as pad_token_id in config.json",
+            hint="add both to the model's folder; decoders take their end-of-text token",
+        )
+    tokenizer.pad_token = tokenizer.convert_ids_to_tokens(known)
+
+
+def _check_runs(module: nn.Module, example: dict[str, torch.Tensor]) -> None:
+    try:
+        with torch.no_grad():
+            module(**example)
+    except Exception as error:
+        raise StudyError(
+            "the model does not run on these texts",
+            where="model",
+            given=one_line(f"{type(error).__name__}: {error}", 160),
+            allowed="a classifier that runs on a padded batch of two texts",
+            hint="mend its files; a decoder needs pad_token_id in its config.json",
+        ) from error
 
 
 def _check_length(module: nn.Module, tokens: int) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from slimfront.studies.encoding import Encoded
 from slimfront.studies.errors import StudyError
-from slimfront.studies.renumbering import Json, Order, parts_of, state_of
+from slimfront.studies.renumbering import Json, Order, added, parts_of, state_of
 from torch import nn
 
 Inputs = Mapping[str, torch.Tensor]
@@ -73,7 +73,7 @@ def rank(module: nn.Module, tokenizer: Any, example: Inputs, texts: Encoded) -> 
     tokens = {old: token for token, old in ids.items() if old < rows}
     parts = parts_of(state["model"], ids)
     frequent = sorted(tokens, key=lambda old: (-counts[old], old))
-    special = {*tokenizer.all_special_ids, *(ids[entry["content"]] for entry in state["added_tokens"])}
+    special = {*tokenizer.all_special_ids, *(ids[token] for token in added(state) if token in ids)}
     characters = _characters(tokens, counts)
     needed = [old for old in frequent if old in special or _elementary(tokens[old], state, characters)]
     required = closed(needed, parts)
@@ -94,6 +94,28 @@ def reorder(module: nn.Module, ranking: Ranking) -> None:
     for name, value in list(vars(config).items()) if config is not None else ():
         if name.endswith("_token_id") and type(value) is int and 0 <= value < len(places):
             setattr(config, name, int(places[value]))
+
+
+def delicate(module: nn.Module, tokenizer: Any, ranking: Ranking, example: Inputs) -> Inputs:
+    """Return a text in which a reordered model shows whether it knows ids that it should have forgotten.
+
+    It holds the tokens that a model may know by their ids, and those that come to stand in their places.
+
+    Args:
+        module: The model before it is reordered.
+        tokenizer: Its tokenizer.
+        ranking: The order that it is going to have.
+        example: A batch, of which the first text's ends are taken.
+    """
+    named = [value for name, value in vars(getattr(module, "config", object)).items() if name.endswith("_token_id")]
+    paddings = [part.padding_idx for part in module.modules() if isinstance(part, nn.Embedding)]
+    known = {value for value in (*named, *paddings, *tokenizer.all_special_ids) if type(value) is int}
+    known = {value for value in known if 0 <= value < len(ranking.order)}
+    middle = sorted({*known, *ranking.order[sorted(known)].tolist()})
+    ids = example["input_ids"][:1]
+    texts = [torch.cat([ids[:, :1], torch.tensor([[token]]), ids[:, 1:3]], dim=1) for token in middle]
+    batch = torch.cat(texts)
+    return {"input_ids": batch, **{name: torch.ones_like(batch) for name in example if name == "attention_mask"}}
 
 
 def find_table(module: nn.Module, example: Inputs) -> str:

@@ -132,7 +132,8 @@ class Correction:
         most = max(self._most_lost, FLOOR)
         if linear == 0:
             return float((most / root) ** 2) if root > 0 else np.inf
-        return float(((np.sqrt(root**2 + 4 * linear * most) - root) / (2 * linear)) ** 2)
+        # Written so that nothing cancels where little is lost along the root.
+        return float((2 * most / (np.sqrt(root**2 + 4 * linear * most) + root)) ** 2)
 
     def _features(self, levels: Ints, logs: Floats) -> Floats:
         """Return what the residual may depend on: the tables' own word, who contributes to it, and the recovery."""

@@ -64,6 +64,7 @@ def _check_groups(spec: BitsSpec | None, capabilities: Capabilities) -> None:
                 where="space.bits.groups",
                 given=bits,
                 allowed=", ".join(str(known) for known in capabilities.bits if known < 16),
+                hint="remove it",
             )
         if size != "row" and size not in capabilities.group_sizes:
             raise StudyError(
@@ -71,4 +72,5 @@ def _check_groups(spec: BitsSpec | None, capabilities: Capabilities) -> None:
                 where=f"space.bits.groups.{bits}",
                 given=size,
                 allowed=", ".join(map(str, ("row", *capabilities.group_sizes))),
+                hint="choose an allowed one",
             )

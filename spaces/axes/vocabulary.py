@@ -26,7 +26,7 @@ class VocabularyRows(Axis):
                 rows = max(anatomy.vocabulary.required, round(anatomy.vocabulary.rows * (1 - level)))
                 # Beyond the tokens that always stay every level is the same.
                 if rows not in self._kept.values():
-                    self._kept[level] = rows
+                    self._kept[max(0.0, round(1 - rows / anatomy.vocabulary.rows, 4))] = rows
 
     def domains(self) -> dict[str, Domain]:
         """See :meth:`Axis.domains`."""

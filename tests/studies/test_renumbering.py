@@ -117,3 +117,12 @@ def test_a_tokenizer_of_another_kind_is_refused() -> None:
     with pytest.raises(StudyError, match="another vocabulary"):
         renumbered(object(), np.arange(3))
     assert set(MODELS) == {"WordPiece", "WordLevel", "BPE", "Unigram"}
+
+
+def test_an_added_token_that_would_be_read_inside_of_words_is_refused() -> None:
+    from tokenizers import AddedToken
+
+    tokenizer = make_tokenizer("wordpiece")
+    tokenizer.add_tokens([AddedToken("xyz", single_word=True)])
+    with pytest.raises(StudyError, match="single word"):
+        renumbered(tokenizer, np.arange(len(tokenizer)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from slimfront.studies.compressed import Capabilities
 from slimfront.studies.encoding import Encoded
 from slimfront.studies.errors import StudyError
 from slimfront.studies.renumbering import renumbered
-from slimfront.studies.vocabulary import Ranking, Vocabulary, find_table, rank, reorder
+from slimfront.studies.vocabulary import Ranking, Vocabulary, delicate, find_table, rank, reorder
+from transformers import PreTrainedTokenizerFast
 
 from tests.conftest import DECODERS, ENCODERS, codes_of, cut_copy, example_inputs, make_encoder
 from tests.studies.test_renumbering import KINDS, TEXTS, make_tokenizer
@@ -100,6 +102,10 @@ def test_frequent_tokens_come_before_rare_ones_and_after_their_parts(kind: str) 
     assert set(found.order[-5:]) == set(range(rows - 5, rows))
     required = set(found.order[: found.vocabulary.required].tolist())
     assert set(tokenizer.all_special_ids) <= required < set(found.order.tolist())
+    # What only the backend knows stays, too.
+    bare = PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer, pad_token="[PAD]")
+    kept = rank(module, bare, example, texts)
+    assert set(tokenizer.all_special_ids) <= set(kept.order[: kept.vocabulary.required].tolist())
     assert all(found.order[i] == i for i in tokenizer.all_special_ids)
     names = tokenizer.get_vocab()
     singles = {names[c] for c in "abcdefghi" if c in names}
@@ -121,3 +127,20 @@ def test_a_model_with_two_tables_is_refused() -> None:
     module = Summed("one", "other", rows=9)
     with pytest.raises(StudyError, match="one embedding table"):
         find_table(module, {"input_ids": torch.tensor([[1, 2]])})
+
+
+@pytest.mark.parametrize("padding", range(6, 28, 3))
+def test_a_model_that_still_takes_another_token_for_its_padding_is_found_out(padding: int) -> None:
+    """RoBERTa counts positions from its padding token's id, which only the first rows can keep."""
+    module, inputs = make_encoder("roberta"), example_inputs()
+    module.config.pad_token_id = module.roberta.embeddings.padding_idx = padding
+    module.roberta.embeddings.word_embeddings.padding_idx = padding
+    order = np.array([padding, *(row for row in range(120) if row != padding)])
+    ranking = Ranking(Vocabulary(TABLES["roberta"], 120, 4), order, 120)
+    batch = delicate(module, SimpleNamespace(all_special_ids=[padding]), ranking, inputs)
+    with torch.no_grad():
+        before = module(**batch).logits
+        reorder(module, ranking)
+        places = torch.from_numpy(np.argsort(order))
+        after = module(**{**batch, "input_ids": places[batch["input_ids"]]}).logits
+    assert not torch.allclose(before, after, rtol=1e-5, atol=1e-6)
