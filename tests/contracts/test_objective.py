@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -51,6 +53,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Artifa
                 batch=1,
                 request=request,
                 dense_session=first[1].session if first else None,
+                dense_request=request,
                 dense={"size": first[0].size(), "latency": 2.0, "accuracy": 0.75} if first else {},
                 cost=1.0,
                 lock=root / "lock",
@@ -91,14 +94,14 @@ def test_size_is_what_lies_on_the_disk(measured: dict[str, tuple[Artifact, Conte
 def test_latency_is_a_ratio_in_interleaved_runs(measured: dict[str, tuple[Artifact, Context]]) -> None:
     """The dense model against itself must be 1: its value is then the dense milliseconds."""
     artifact, context = measured["dense"]
-    twin = Context(
-        **{
-            **{name: getattr(context, name) for name in ("runtime", "session", "examples", "batch", "request", "cost")},
-            "lock": context.lock,
-            "dense_session": context.session,
-            "dense": {"latency": 2.0},
-        }
-    )
+    twin = replace(context, dense_session=context.session, dense={"latency": 2.0})
     found = OBJECTIVES.get("latency", where="x")().measure(artifact, twin)
     assert found.value == pytest.approx(2.0, rel=0.2)
     assert np.isfinite(found.interval or ()).all() and found.steer == 1.0
+
+
+def test_a_model_that_reads_more_tokens_is_timed_on_more_of_them(measured: dict[str, tuple[Artifact, Context]]) -> None:
+    artifact, context = next(iter(measured.values()))
+    longer = {name: np.tile(values, (1, 6)) for name, values in context.request.items()}
+    twin = replace(context, request=longer, dense_session=context.session, dense={"latency": 2.0})
+    assert OBJECTIVES.get("latency", where="x")().measure(artifact, twin).value > 2.6

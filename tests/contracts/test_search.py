@@ -44,7 +44,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, study_data: Callable[
 
 
 @pytest.mark.parametrize("engine", ENGINES.names())
-@pytest.mark.parametrize("kind", ["roberta", "modernbert", "mpnet"])
+@pytest.mark.parametrize("kind", ["modernbert", "mpnet"])
 def test_unprepared_models_go_through(engine: str, kind: str, study_file: StudyFile, tmp_path: Path) -> None:
     path = study_file(kind, engine=engine)
     checked = slimfront("plan", path)
