@@ -23,7 +23,7 @@ def state_of(tokenizer: Any) -> Json:
     """Return all that decides a tokenizer's answers, as its backend writes it down.
 
     Raises:
-        StudyError: it has no backend, or one with parts of its own.
+        StudyError: it has no backend, or one with parts of its own, or tokens that cannot be renumbered.
     """
     try:
         state: Json = json.loads(tokenizer.backend_tokenizer.to_str())

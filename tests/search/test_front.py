@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from slimfront.objectives.measurement import Measurement
 from slimfront.search.front import Front, Point, non_dominated
+from slimfront.search.inspect.table import summary
 from slimfront.spaces.configuration import Configuration
 
 OBJECTIVES = {
@@ -57,3 +58,10 @@ def test_points_that_are_alike_in_what_is_wanted_are_told_apart_by_the_rest() ->
     dense = timed(0, 100, 0.8, 9.9)
     front = Front.of(objectives, dense, [dense, timed(1, 50, 0.8, 10), timed(2, 10, 0.5, 5), timed(3, 90, 0.6, 4)])
     assert len(front.points) == 4 and front.pick("most-accurate").trial == 1
+
+
+def test_a_point_is_told_in_words() -> None:
+    cut = {"sparsity/attention": 0.25, "sparsity/ffn": 0.75, "vocabulary/removed": 0.5}
+    assert summary(Configuration(cut)) == "50% of the vocabulary removed; 25% of heads and 75% of neurons removed"
+    assert summary(Configuration({"sparsity/all": 0.5})) == "50% of heads and neurons removed"
+    assert summary(Configuration({"sparsity/a.0.attention": 0.0, "sparsity/a.0.ffn": 0.5})) == "50% of neurons removed"

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from slimfront.search.prediction import Tables
 from slimfront.search.prediction.frontier import frontier
+from slimfront.search.prediction.tables import Term
 from slimfront.spaces.domain import Domain
 
 from tests.search.prediction_of import predictor_of
@@ -25,6 +27,13 @@ def test_sums_are_those_of_the_terms() -> None:
         PREDICTOR.tables.steps.at(PREDICTOR.tables.levels([dict.fromkeys(DOMAINS, 16) | {"distillation/steps": 40}]))
         == 40
     )
+
+
+def test_a_request_of_more_tokens_takes_as_much_longer() -> None:
+    stretched = replace(PREDICTOR.tables, stretch=Term((0,), np.array([1.0, 1.0, 1.1, 1.5])))
+    again = Tables.from_json(json.loads(json.dumps(stretched.to_json())))
+    plain = PREDICTOR.tables.times(EVERY, ["f32"] * len(EVERY))
+    assert np.allclose(again.times(EVERY, ["f32"] * len(EVERY)), plain * np.array([1.0, 1.0, 1.1, 1.5])[EVERY[:, 0]])
 
 
 def test_tables_survive_json() -> None:
