@@ -69,7 +69,8 @@ class Chooser:
         self._study, self._space, self._sampler, self._limits = study, space, sampler, limits
         self._ledger, self._objectives, self._predictor = ledger, objectives, predictor
         self._rungs = Rungs(space, study.search.reduction_factor, objectives)
-        self._uniform = list(dict.fromkeys(self._rungs.start(configuration) for configuration in space.uniform()))
+        dense, *uniform = space.uniform()
+        self._uniform = list(dict.fromkeys([dense, *map(self._rungs.start, uniform)]))
         self._observed: list[int] = []
         self._history: list[Observation] = []
         self._problem: Problem | None = None
@@ -173,6 +174,7 @@ class Chooser:
                 predictor=self._predictor,
                 # In rungs a configuration costs no steps until it has shown that it is worth them.
                 step_price=STEP * spec.batch / sentences if spec and sentences and not self._rungs else 0.0,
+                fixed=self._space.fixed,
                 fresh=lambda values: not self._ledger.visited(self._rungs.start(values)),
             )
         return self._problem

@@ -168,7 +168,7 @@ def validate(study: StudyFile) -> None:
     from slimfront.search.plan import check
 
     _study, _subject, space = check(read)
-    print(f"{study}: valid; {len(space.domains)} parameters, {space.points:.3g} points")
+    print(f"{study}: valid; {len(space.free)} parameters, {space.points:.3g} points")
 
 
 @app.command()

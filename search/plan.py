@@ -68,9 +68,10 @@ def describe_plan(study: Study, subject: Subject, space: Space) -> list[str]:
         *(f"constraint  {name} {text}" for name, text in study.constraints.items()),
         f"search      {study.search.sampler}, {study.search.trials} trials, of them dense and {uniform - 1} uniform"
         f" settings first; {study.search.workers} worker(s), seed {study.search.seed}",
-        f"space       {len(space.domains)} parameters, {space.points:.3g} points",
+        f"space       {len(space.free)} parameters, {space.points:.3g} points",
     ]
-    lines += [f"  {name:<60} {', '.join(map(str, domain.values))}" for name, domain in space.domains.items()]
+    lines += [f"  {name:<60} {', '.join(map(str, domain.values))}" for name, domain in space.free.items()]
+    lines += [f"  {name:<60} {value}, fixed" for name, value in space.fixed.items()]
     lines += [
         f"  left out: precision {name}: this machine does not compute in it"
         for name in study.space.precision or ()

@@ -42,7 +42,7 @@ class Rungs:
     """
 
     def __init__(self, space: Space, factor: int | None, objectives: Mapping[str, Json]) -> None:
-        domain = space.domains.get(STEPS)
+        domain = None if STEPS in space.fixed else space.domains.get(STEPS)
         self._space, self._factor, self._objectives = space, factor or 0, objectives
         self._steps = tuple(int(steps) for steps in domain.values) if domain and factor else ()
 
@@ -51,7 +51,7 @@ class Rungs:
 
     def start(self, values: Mapping[str, Value]) -> Configuration:
         """Return the configuration of some values on the lowest rung."""
-        return self._space.canonical({**values, STEPS: self._steps[0]} if self._steps else values)
+        return self._space.settled({**values, STEPS: self._steps[0]} if self._steps else values)
 
     def promotion(self, ledger: Ledger, seed: int) -> Configuration | None:
         """Return what goes on to its next rung, or None while nothing may.
@@ -87,7 +87,7 @@ class Rungs:
         if not self._steps[rung]:
             settings = self._settings(ledger, random.Random(seed))
         own = {name: value for name, value in settings.items() if name.startswith(PREFIX)}
-        return self._space.canonical({**configuration, **own, STEPS: self._steps[rung + 1]})
+        return self._space.settled({**configuration, **own, STEPS: self._steps[rung + 1]})
 
     def _settings(self, ledger: Ledger, rng: random.Random) -> Mapping[str, Value]:
         """Return settings of distillation: as often those of a recovered trial that no other beats as new ones."""

@@ -13,6 +13,7 @@ from slimfront.spaces.axes.depth import removed_blocks
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.domain import Domain, Value
 from slimfront.spaces.draft import Draft, Scores
+from slimfront.spaces.fixing import WHERE, fixed_values
 from slimfront.spaces.quantizers.quantizer import ROW
 from slimfront.spaces.structure import Anatomy
 from slimfront.studies.compressed import Capabilities
@@ -30,6 +31,10 @@ class Space:
         spec: The study's section ``space``.
         anatomy: What the model is made of.
         capabilities: What the target packs and runs.
+
+    Attributes:
+        domains: What may be chosen, by parameter.
+        fixed: Values of the parameters that are not searched; the dense model alone has others.
 
     Raises:
         StudyError: nothing at all can be chosen, or an axis refuses its section.
@@ -56,11 +61,21 @@ class Space:
                 allowed="at least one of depth, sparsity, vocabulary, bits, precision, distillation with two values",
                 hint="add levels to space.bits or space.sparsity",
             )
+        self.fixed = fixed_values(spec.fixed, self.domains)
+        if not self.free:
+            raise StudyError(
+                "all parameters of the space are fixed", where=WHERE, hint="leave one of them to be searched"
+            )
+
+    @property
+    def free(self) -> dict[str, Domain]:
+        """What is searched: the domains of all parameters that are not fixed."""
+        return {name: domain for name, domain in self.domains.items() if name not in self.fixed}
 
     @property
     def points(self) -> int:
         """The number of points."""
-        return math.prod(len(domain.values) for domain in self.domains.values())
+        return math.prod(len(domain.values) for domain in self.free.values())
 
     def _configuration(self, values: Mapping[str, Value]) -> Configuration:
         canonical: dict[str, Value] = {}
@@ -92,6 +107,10 @@ class Space:
     def canonical(self, values: Mapping[str, Value]) -> Configuration:
         """Return the configuration of ``values``, equal for all values that have the same effect."""
         return self._configuration(values)
+
+    def settled(self, values: Mapping[str, Value]) -> Configuration:
+        """Return the configuration of ``values`` in which every fixed parameter has its value."""
+        return self._configuration({**values, **self.fixed})
 
     def bare(self, values: Mapping[str, Value]) -> Configuration:
         """Return the configuration of ``values`` without distillation and with the whole vocabulary.
@@ -134,7 +153,7 @@ class Space:
             for cut in levels[axis][1:]
             for setting in by_hand
         ]
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys([found[0], *map(self.settled, found[1:])]))
 
     def grid(self, *axes: str) -> Iterator[Configuration]:
         """Yield every combination of uniform settings of the named axes, all others dense."""
@@ -144,7 +163,7 @@ class Space:
 
     def neighbours(self, configuration: Configuration) -> Iterator[Configuration]:
         """Yield the configurations that differ from this one by one step of one parameter."""
-        for name, domain in self.domains.items():
+        for name, domain in self.free.items():
             for value in domain.neighbours(configuration[name]):
                 other = self._configuration({**configuration, name: value})
                 if other != configuration:

@@ -231,7 +231,11 @@ class DistillationSpec(Strict):
 
 
 class SpaceSpec(Strict):
-    """The axes; one that is absent stays at its dense setting."""
+    """The axes; one that is absent stays at its dense setting.
+
+    Attributes:
+        fixed: Values of parameters, by name or pattern, that are not searched: all models but the dense one have them.
+    """
 
     depth: DepthSpec | None = None
     sparsity: SparsitySpec | None = None
@@ -239,6 +243,7 @@ class SpaceSpec(Strict):
     bits: BitsSpec | None = None
     precision: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
     distillation: DistillationSpec | None = None
+    fixed: dict[str, int | float | str] = Field(default_factory=dict)
 
 
 class SharedRecovery(Strict):

@@ -70,6 +70,7 @@ def super_network(
         "scores": {name: digest(values.tolist()) for name, values in scores.items()},
         "torch": torch.__version__,
         "bf16": multiplies_bf16(),
+        **({"fixed": space.fixed} if space.fixed else {}),
     }
 
     def build(folder: Path) -> None:
@@ -158,7 +159,7 @@ class _Training:
             most = MOST_REMOVED if name.startswith(DEPTH) else 1.0
             depth = depths.setdefault(axis, most * float(rng.random())) + most * SCATTER * float(rng.standard_normal())
             found[name] = domain.values[int(np.clip(depth * len(domain.values), 0, len(domain.values) - 1))]
-        return self.space.bare(found)
+        return self.space.bare({**found, **self.space.fixed})
 
     def _values(self, draft: Draft) -> dict[str, torch.Tensor]:
         """Return a draft's parameters, differentiable after the super-network's."""

@@ -75,7 +75,7 @@ class Evolution(Sampler):
     def _along(self, problem: Problem) -> Ints:
         assert problem.predictor is not None
         if self._frontier is None:
-            self._frontier = frontier(problem.predictor)
+            self._frontier = np.unique(_settled(problem, frontier(problem.predictor)), axis=0)
         return self._frontier
 
     def _evolve(self, problem: Problem, archive: Archive, rng: np.random.Generator) -> Ints:
@@ -91,10 +91,19 @@ class Evolution(Sampler):
             best = _order(improvements)[:SURVIVORS]
             # The front's members add nothing any more, but what is near them may.
             parents = np.vstack([alive[best], front])
-            born = np.unique(moves.offspring(parents, OFFSPRING), axis=0)
+            born = np.unique(_settled(problem, moves.offspring(parents, OFFSPRING)), axis=0)
             alive = np.vstack([alive[best], born])
             improvements = np.concatenate([improvements[best], screen.improvements(born)])
         return _worthwhile(alive, improvements)
+
+
+def _settled(problem: Problem, levels: Ints) -> Ints:
+    """Return levels ``(candidates, parameters)`` in which fixed parameters have theirs."""
+    found = levels.copy()
+    for place, (name, domain) in enumerate(problem.domains.items()):
+        if name in problem.fixed:
+            found[:, place] = domain.values.index(problem.fixed[name])
+    return found
 
 
 def _worthwhile(levels: Ints, improvements: Floats) -> Ints:

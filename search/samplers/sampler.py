@@ -45,6 +45,7 @@ class Problem:
         box: What the hypervolume is measured in, in the observations' units, once the dense model was measured.
         predictor: Predicts what a configuration will measure, or None.
         step_price: What a step of recovery costs, as a share of a trial without recovery.
+        fixed: Values of parameters that every suggestion is given in the end, whatever it says.
         fresh: Tells whether no configuration of the same effect was started yet.
     """
 
@@ -53,6 +54,7 @@ class Problem:
     box: Box | None = None
     predictor: Predictor | None = field(default=None, repr=False)
     step_price: float = 0.0
+    fixed: Mapping[str, Value] = field(default_factory=dict)
     fresh: Callable[[Mapping[str, Value]], bool] = field(default=lambda _values: True, repr=False)
 
 
