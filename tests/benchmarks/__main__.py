@@ -24,6 +24,7 @@ NAMES = (
     "recovery",
     "rungs",
     "recipes",
+    "joint",
 )
 
 

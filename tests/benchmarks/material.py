@@ -21,6 +21,7 @@ from slimfront.search.records import Records, Trial
 from slimfront.search.run import Run
 from slimfront.search.samplers import SAMPLERS
 from slimfront.spaces.configuration import Configuration
+from slimfront.spaces.domain import Value
 from slimfront.spaces.space import Space
 from slimfront.studies.cache import digest
 from slimfront.studies.reader import dump_study, parse_study, read_study
@@ -118,16 +119,23 @@ class Workplace:
         self.space, self.predictor = follow(self.study, self._engine.prepare(say))
 
     def search(
-        self, name: str, listener: Callable[[Coordinator], None] = lambda _coordinator: None, **settings: Any
+        self,
+        name: str,
+        listener: Callable[[Coordinator], None] = lambda _coordinator: None,
+        fixed: Mapping[str, Value] | None = None,
+        **settings: Any,
     ) -> list[Trial]:
         """Search until the settings say stop, or go on with a search of that name, and return its trials.
 
         Args:
             name: Name of the run folder.
             listener: Called after each trial.
+            fixed: Parameters that are not searched.
             settings: Keys of the section ``search``.
         """
         study = with_settings(self.study, settings)
+        spec = study.space.model_copy(update={"fixed": dict(fixed or {})})
+        space = Space(spec, self.space.anatomy, self.space.capabilities) if fixed else self.space
         folder = self.folder / name
         (folder / "artifacts").mkdir(parents=True, exist_ok=True)
         (folder / "study.json").write_text(dump_study(study))
@@ -140,7 +148,7 @@ class Workplace:
         def report(_progress: object) -> None:
             listener(told[0])
 
-        coordinator = Coordinator(run, records, self.space, sampler, check_names(study), None, report, self.predictor)
+        coordinator = Coordinator(run, records, space, sampler, check_names(study), None, report, self.predictor)
         told.append(coordinator)
         self._engine.search(coordinator)
         return records.trials()
