@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from slimfront.search.statistics import Calibration
+from slimfront.spaces.masks import Mask, Pattern
 from slimfront.spaces.quantizers.quantizer import Quantizer, group_size
 from slimfront.spaces.repair import repaired
 from slimfront.studies.cache import cache_root, digest
@@ -18,6 +20,8 @@ Progress = Callable[[str, float], None]
 PARTS, WHOLE = ("codes", "scales", "zero_points"), "weight"
 # Bits of an entry that holds floats.
 FLOAT = 32
+# Bytes of a file's header, at most.
+HEADER = 1024
 
 
 @dataclass(frozen=True)
@@ -29,11 +33,18 @@ class Level:
         bits: Width of a code; 32 for floats.
         columns: Indices of the columns that are kept, or None for all. Rows need no level of their own: a row's codes
             do not depend on the others.
+        zeros: Which single weights are zero, or None.
     """
 
     name: str
     bits: int
     columns: tuple[int, ...] | None = None
+    zeros: Pattern | None = None
+
+    @property
+    def stored(self) -> bool:
+        """Whether it is worth its place on the disk: floats with zeros are needed for training alone, and large."""
+        return self.bits < FLOAT or self.zeros is None
 
 
 @dataclass
@@ -53,6 +64,8 @@ class Bank:
         limit: Bytes that the folder may hold; the least recently used entries go first.
         calibration: What layers read on the train split, where a method needs it.
         repairs: Whether the columns that stay make up for those that go.
+        thinning: Name of the mask, or nothing.
+        mask: Sets single weights to zero, where the space holds that.
         made: How many entries this process had to make.
     """
 
@@ -64,6 +77,8 @@ class Bank:
     limit: int
     calibration: Calibration | None = None
     repairs: bool = False
+    thinning: str = ""
+    mask: Mask | None = None
     made: int = 0
     _held: dict[Level, torch.Tensor | QuantizedTensor] = field(default_factory=dict)
 
@@ -73,11 +88,37 @@ class Bank:
         return cache_root() / "bank" / self.identity[:24]
 
     def fill(self, levels: Iterable[Level], progress: Progress) -> None:
-        """Make every level that is missing."""
-        wanted = [level for level in dict.fromkeys(levels) if not self._path(level).is_file()]
+        """Make every level that is missing, as far as there is room for all; the rest is made when it is asked for."""
+        # Those with zeros last: there are most of them.
+        stored = sorted((level for level in dict.fromkeys(levels) if level.stored), key=lambda level: bool(level.zeros))
+        held, wanted = 0, []
+        for level in stored:
+            try:
+                held += self._touch(self._path(level))
+            except FileNotFoundError:
+                wanted.append(level)
         for number, level in enumerate(wanted):
+            if held + self._room(level) > self.limit:
+                progress("the layer bank is full, see search.bank", 1.0)
+                return
             self._make(level)
+            held += self._path(level).stat().st_size
             progress("quantizing every layer at every level", (number + 1) / len(wanted))
+
+    def _room(self, level: Level) -> int:
+        """Return the bytes of an entry's file, or a little more."""
+        rows, columns = self.weights[level.name].shape
+        columns = columns if level.columns is None else len(level.columns)
+        group = group_size(columns, level.bits, self.capabilities)
+        # Codes take a byte each, and so do zero points; scales take two.
+        tensors = 4 * columns if level.bits == FLOAT else columns + 3 * columns // group
+        return rows * tensors + HEADER
+
+    @staticmethod
+    def _touch(path: Path) -> int:
+        """Mark an entry as used, so that others go before it, and return its bytes."""
+        os.utime(path)
+        return path.stat().st_size
 
     @property
     def recipe(self) -> str:
@@ -85,12 +126,22 @@ class Bank:
         data = self.calibration.data if self.calibration else ""
         return digest([self.method, self.repairs, data]) if data else self.method
 
-    def codes(self, name: str, bits: int, columns: torch.Tensor | None) -> torch.Tensor | QuantizedTensor:
+    @property
+    def methods(self) -> str:
+        """Stands for all methods and data that decide what is stitched."""
+        return digest([self.recipe, self.thinning]) if self.thinning else self.recipe
+
+    def codes(
+        self, name: str, bits: int, columns: torch.Tensor | None, zeros: Pattern | None = None
+    ) -> torch.Tensor | QuantizedTensor:
         """Return a weight's codes or floats; see :class:`slimfront.spaces.draft.Codes`."""
-        if bits >= 16 and (columns is None or not self.repairs):
+        if bits >= 16 and zeros is None and (columns is None or not self.repairs):
             weight = self.weights[name].detach()
             return weight if columns is None else weight[:, columns]
-        level = Level(name, bits if bits < 16 else FLOAT, None if columns is None else tuple(columns.tolist()))
+        kept = None if columns is None else tuple(columns.tolist())
+        level = Level(name, bits if bits < 16 else FLOAT, kept, zeros)
+        if not level.stored:
+            return self._floats(level)[0]
         if level not in self._held:
             found = self._read(level)
             self._held[level] = self._make(level) if found is None else found
@@ -109,6 +160,8 @@ class Bank:
             "columns": None if level.columns is None else digest(list(level.columns)),
             "group": group_size(len(columns), level.bits, self.capabilities),
         }
+        if level.zeros is not None:
+            key["zeros"] = [self.thinning, level.zeros.share, level.zeros.neighbours]
         if self._calibrates(level):
             key["recipe"] = self.recipe
         return self.folder / f"{digest(key)}.safetensors"
@@ -128,19 +181,22 @@ class Bank:
         return made
 
     def _floats(self, level: Level) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return the columns that are kept, and the second moments of what they multiply where a method needs them."""
+        """Return what is left in floats, and the second moments of what it multiplies where a method needs them."""
         weight, moment = self.weights[level.name].detach(), None
         if self._calibrates(level) and self.calibration:
             moment = self.calibration.moment(level.name)
-        if level.columns is None:
-            return weight, moment
-        kept = torch.tensor(level.columns)
-        if moment is None:
-            return weight[:, kept], None
-        return repaired(weight, moment, kept) if self.repairs else weight[:, kept], moment[kept][:, kept]
+        if level.columns is not None:
+            kept = torch.tensor(level.columns)
+            mended = self.repairs and moment is not None
+            weight = repaired(weight, moment, kept) if mended else weight[:, kept]  # type: ignore[arg-type]
+            moment = None if moment is None else moment[kept][:, kept]
+        if level.zeros is not None and self.mask is not None:
+            weight = self.mask.thin(weight, level.zeros, moment)
+        return weight, moment
 
     def _calibrates(self, level: Level) -> bool:
-        return self.quantizer.calibrated or (self.repairs and level.columns is not None)
+        thinned = level.zeros is not None and self.mask is not None and self.mask.calibrated
+        return self.quantizer.calibrated or (self.repairs and level.columns is not None) or thinned
 
     def _write(self, path: Path, made: torch.Tensor | QuantizedTensor, bits: int) -> None:
         parts = {WHOLE: made} if isinstance(made, torch.Tensor) else {name: getattr(made, name) for name in PARTS}

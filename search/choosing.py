@@ -28,6 +28,8 @@ STREAK = 3
 # What a sentence costs in training against one in evaluation, measured on the shipped study: forward and backward take
 # three times a forward run, but batches, fixed embeddings and the smaller model halve it.
 STEP = 1.5
+# Largest relative error of a predicted download, of very small models.
+PACKED = 0.12
 # So many standard deviations of the predicted latency make a difference sure.
 SURELY = 2.0
 
@@ -110,7 +112,8 @@ class Chooser:
         if self._predictor is None:
             return None
         found = self._predictor.predict([configuration])
-        return {"size": int(found.size[0]), "latency": float(found.latency[0]), "loss": float(found.loss[0])}
+        told = {"size": int(found.size[0]), "latency": float(found.latency[0]), "loss": float(found.loss[0])}
+        return told | ({"download": float(found.download[0])} if "download" in self._objectives else {})
 
     def expected(self, configuration: Configuration) -> Json | None:
         """Return what is predicted, with divergence and accuracy as corrected by the trials so far."""
@@ -132,7 +135,8 @@ class Chooser:
         if any(name not in predicted for name in others):
             return None
         # Sizes are exact; a latency must be predicted to be longer by far more than the prediction's usual error.
-        surely = {"latency": 1 - SURELY * self._predictor.tables.spread} if self._predictor else {}
+        spread = self._predictor.tables.spread if self._predictor else 0.0
+        surely = {"latency": 1 - SURELY * spread, "download": 1 - PACKED}
         bounds = {name: predicted[name] * surely.get(name, 1.0) for name in others}
         better = [t for t in self._ledger.steering if all(t.steer(name) <= bounds[name] for name in others)]
         found = [Bar(trial.number, trial.value("accuracy")) for trial in better]

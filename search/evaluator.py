@@ -30,6 +30,7 @@ from slimfront.search.statistics import calibration, importance, teacher_logits
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.criteria import CRITERIA
 from slimfront.spaces.draft import Scores
+from slimfront.spaces.masks import MASKS
 from slimfront.spaces.quantizers import QUANTIZERS
 from slimfront.spaces.space import Space
 from slimfront.studies.cache import cached, file_sha256
@@ -116,7 +117,7 @@ class Evaluator:
             base = replace(subject, module=module, weights=weights_sha256(module))
         bank = _bank(study, base, space, progress)
         bank.fill(levels(space, scores, bank.repairs), progress)
-        tutor = Tutor(teacher, study, {"weights": base.weights, "method": bank.recipe}) if teacher else None
+        tutor = Tutor(teacher, study, {"weights": base.weights, "method": bank.methods}) if teacher else None
         return cls(study, subject, runtime, space, blueprint, bank, scores, tutor, base)
 
     def compress(self, configuration: Configuration) -> CompressedModel:
@@ -340,6 +341,9 @@ def _bank(study: Study, subject: Subject, space: Space, progress: Progress) -> B
     spec, sparsity = study.space.bits or BitsSpec(), study.space.sparsity
     quantizer = QUANTIZERS.get(spec.quantizer, where="space.bits.quantizer")()
     repairs = sparsity is not None and CRITERIA.get(sparsity.criterion, where="space.sparsity.criterion").repairs
+    thinning = study.space.unstructured.mask if study.space.unstructured else ""
+    mask = MASKS.get(thinning, where="space.unstructured.mask")() if thinning else None
+    calibrated = repairs or quantizer.calibrated or (mask is not None and mask.calibrated)
     weights = dict(subject.module.named_parameters())
     return Bank(
         weights=weights,
@@ -348,8 +352,10 @@ def _bank(study: Study, subject: Subject, space: Space, progress: Progress) -> B
         quantizer=quantizer,
         capabilities=space.capabilities,
         limit=int(study.search.bank * sum(value.numel() * 4 for value in weights.values())),
-        calibration=calibration(subject, spec.rows, progress) if repairs or quantizer.calibrated else None,
+        calibration=calibration(subject, spec.rows, progress) if calibrated else None,
         repairs=repairs,
+        thinning=thinning,
+        mask=mask,
     )
 
 

@@ -18,7 +18,12 @@ from slimfront.studies.limits import Limit, parse_where
 
 Json = dict[str, Any]
 Values = Mapping[str, float]
-PICKS = {"knee": None, "smallest": "size", "fastest": "latency", "most-accurate": "accuracy"}
+PICKS: Mapping[str, tuple[str, ...]] = {
+    "knee": (),
+    "smallest": ("size", "download"),
+    "fastest": ("latency",),
+    "most-accurate": ("accuracy",),
+}
 
 
 @dataclass(frozen=True)
@@ -164,12 +169,12 @@ class Front:
                 hint=f"did you mean {near!r}?" if near else None,
             )
         points = self.where([where] if isinstance(where, str) else list(where))
-        wanted = PICKS[how]
         away = np.linalg.norm(_scaled(losses(self.objectives, points)), axis=1)
-        if wanted is None:
+        if how == "knee":
             return points[int(np.argmin(away))]
-        if wanted not in self.objectives:
-            raise StudyError(f"the study has no objective {wanted!r}", where="--pick", given=how)
+        wanted = next((name for name in PICKS[how] if name in self.objectives), None)
+        if wanted is None:
+            raise StudyError(f"the study has no objective {' or '.join(PICKS[how])}", where="--pick", given=how)
         sign = 1 if self.objectives[wanted]["direction"] == "minimize" else -1
         return min(zip(points, away, strict=True), key=lambda pair: (sign * pair[0].values[wanted], pair[1]))[0]
 

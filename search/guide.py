@@ -11,10 +11,11 @@ from slimfront.search.evaluator import Evaluator
 from slimfront.search.mixtures import mixtures
 from slimfront.search.prediction import Predictor, Tables
 from slimfront.search.prediction.building import Builder
+from slimfront.search.prediction.packing import Packing, packing
 from slimfront.search.prediction.timing import Bench
 from slimfront.search.preparation import lay_space
 from slimfront.search.rereading import reread
-from slimfront.search.sensitivity import sensitivities
+from slimfront.search.sensitivity import identity, sensitivities
 from slimfront.spaces.space import Space
 from slimfront.spaces.structure import Anatomy
 from slimfront.studies.schema import Study
@@ -43,10 +44,14 @@ def guide(evaluator: Evaluator, progress: Progress) -> Json:
     )
     rereading = reread(subject, space, evaluator.scores, evaluator.reading, progress)
     losses = sensitivities(base, space, evaluator.scores, evaluator.bank, progress) | dict(rereading.losses)
+    packed: Packing | None = None
+    if "download" in evaluator.study.objectives:
+        known = identity(base, space, evaluator.scores, evaluator.bank)
+        packed = packing(space, evaluator.scores, evaluator.bank, evaluator.blueprint, known, progress)
     mixed = mixtures(subject, base, space, evaluator.scores, evaluator.bank, progress)
     builder = Builder(space, evaluator.scores, evaluator.runtime, evaluator.blueprint, shapes)
     timing = bench.timing(progress)
-    built = builder.build(timing, bench.modes(), losses, rereading.stretch).with_mixtures(mixed)
+    built = builder.build(timing, bench.modes(), losses, rereading.stretch, packed).with_mixtures(mixed)
     tables = _predictor(built, evaluator.runtime, space).calibrated(timing.probes)
     return {"anatomy": space.anatomy.to_json(), "tables": tables.to_json()}
 

@@ -71,7 +71,7 @@ def lay_space(study: Study, anatomy: Anatomy) -> tuple[Runtime, Space]:
 
 def levels(space: Space, scores: Scores, repairs: bool) -> Iterator[Level]:
     """Yield every weight at every level that a trial may ask the bank for; floats where columns are repaired."""
-    for configuration in space.grid("sparsity", "bits"):
+    for configuration in space.grid("sparsity", "bits", "unstructured"):
         draft = space.draft(scores, configuration)
         slices = draft.slices()
         for name, part in slices.items():
@@ -80,4 +80,5 @@ def levels(space: Space, scores: Scores, repairs: bool) -> Iterator[Level]:
         for name, bits in draft.bits.items():
             if bits < 16:
                 columns = slices[name].columns if name in slices else None
-                yield Level(name, bits, None if columns is None else tuple(columns.tolist()))
+                kept = None if columns is None else tuple(columns.tolist())
+                yield Level(name, bits, kept, draft.zeros.get(name))

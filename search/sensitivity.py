@@ -86,7 +86,7 @@ def identity(subject: Subject, space: Space, scores: Scores, bank: Bank) -> dict
         "data": subject.train.fingerprint(),
         "domains": {name: list(domain.values) for name, domain in space.domains.items()},
         "scores": {name: digest(values.tolist()) for name, values in scores.items()},
-        "method": bank.recipe,
+        "method": bank.methods,
         "torch": torch.__version__,
     }
 
@@ -177,7 +177,7 @@ def _moves(draft: Draft, bank: Bank, layers: Mapping[str, _Layer], rows: int) ->
     """Return the first-order change of each log probability that is looked at, ``(looks, rows)``."""
     total = torch.zeros(())
     slices = draft.slices()
-    changed = draft.left(sorted({*draft.bits, *slices}))
+    changed = draft.left(sorted({*draft.bits, *draft.zeros, *slices}))
     for name in (name.removesuffix(".weight") for name in changed if name.removesuffix(".weight") in layers):
         delta = _delta(draft, bank, f"{name}.weight", slices.get(f"{name}.weight", Slice()))
         if delta is None:
@@ -204,11 +204,13 @@ def _by_sentence(moves: torch.Tensor, rows: int) -> torch.Tensor:
 def _delta(draft: Draft, bank: Bank, name: str, cut: Slice) -> torch.Tensor | None:
     """Return how a weight changes, or None where it does not: a removed unit is one that nobody reads."""
     weight = bank.weights[name].detach()
-    bits = draft.bits.get(name, 32)
+    bits, zeros = draft.bits.get(name, 32), draft.zeros.get(name)
     if cut.columns is not None:
         change = -weight
         change[:, cut.columns] += as_floats(bank.codes(name, 32, cut.columns))
         return change
+    if zeros is not None:
+        return as_floats(bank.codes(name, bits, None, zeros)) - weight
     if bits == 16:
         return weight.half().float() - weight
     return as_floats(bank.codes(name, bits, None)) - weight if bits < 16 else None

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import torch
 from slimfront.spaces.blocks import Block
+from slimfront.spaces.masks import Pattern
 from slimfront.spaces.quantizers.quantizer import group_size
 from slimfront.spaces.structure import Anatomy, Structure
 from slimfront.spaces.surgery import Slice
@@ -20,10 +21,13 @@ Scores = Mapping[str, torch.Tensor]
 class Codes(Protocol):
     """Gives the dense model's weights at a level, wherever they come from."""
 
-    def __call__(self, name: str, bits: int, columns: torch.Tensor | None) -> torch.Tensor | QuantizedTensor:
+    def __call__(
+        self, name: str, bits: int, columns: torch.Tensor | None, zeros: Pattern | None = None
+    ) -> torch.Tensor | QuantizedTensor:
         """Return all rows of a weight, of which only ``columns`` are kept (all where None).
 
-        Below 16 bits they are codes, else floats. Columns that are kept may make up for those that are not.
+        Below 16 bits they are codes, else floats. Columns that are kept may make up for those that are not. Where
+        ``zeros`` is given single weights are zero.
         """
 
 
@@ -65,6 +69,7 @@ class Draft:
         precision: The inference precision.
         keep: Ascending indices of the units kept, by structure; absent means all.
         bits: Bit-width by weight; absent means 32.
+        zeros: Which single weights become zero, by weight; absent means none.
         skipped: Names of blocks that are removed whole; what else was chosen for them does not count.
         rows: So many rows of the vocabulary are kept, the first ones; None means all.
         recovery: How to distil, or None.
@@ -76,6 +81,7 @@ class Draft:
     precision: str
     keep: dict[str, list[int]] = field(default_factory=dict)
     bits: dict[str, int] = field(default_factory=dict)
+    zeros: dict[str, Pattern] = field(default_factory=dict)
     skipped: set[str] = field(default_factory=set)
     rows: int | None = None
     recovery: Recovery | None = None
@@ -87,8 +93,8 @@ class Draft:
 
     @property
     def compresses(self) -> bool:
-        """Whether anything is removed or turned into codes."""
-        return bool(self.keep or self.skipped) or any(bits < 16 for bits in self.bits.values())
+        """Whether anything is removed, set to zero or turned into codes."""
+        return bool(self.keep or self.skipped or self.zeros) or any(bits < 16 for bits in self.bits.values())
 
     def gone(self) -> tuple[Block, ...]:
         """Return the blocks that are removed whole."""
@@ -133,8 +139,9 @@ class Draft:
         return CompressedModel(tensors, self.kept, self.precision, frozenset(self.skipped))
 
     def _stitched(self, name: str, value: torch.Tensor, cut: Slice, codes: Codes) -> torch.Tensor | QuantizedTensor:
-        bits = self.bits.get(name, 32)
-        found = value if bits >= 16 and cut.columns is None else codes(name, bits, cut.columns)
+        bits, zeros = self.bits.get(name, 32), self.zeros.get(name)
+        whole = bits >= 16 and cut.columns is None and zeros is None
+        found = value if whole else codes(name, bits, cut.columns, zeros)
         if isinstance(found, QuantizedTensor):
             return found.rows(cut.rows)
         return Slice(rows=cut.rows).of(found).to(torch.float16 if bits == 16 else value.dtype)
@@ -144,8 +151,9 @@ class Draft:
         slices, values = self.slices(), dict(dense.named_parameters())
         found = {}
         for name in self.left(names):
-            part = slices.get(name, Slice())
-            whole = values[name].detach() if part.columns is None else codes(name, 32, part.columns)
+            part, zeros = slices.get(name, Slice()), self.zeros.get(name)
+            untouched = part.columns is None and zeros is None
+            whole = values[name].detach() if untouched else codes(name, 32, part.columns, zeros)
             assert isinstance(whole, torch.Tensor)
             found[name] = Slice(rows=part.rows).of(whole)
         return found

@@ -134,8 +134,8 @@ class Space:
     def uniform(self) -> list[Configuration]:
         """Return dense, its faster precisions, and what a hand would try: every layer at the same level.
 
-        Each bit-width alone; each vocabulary at 4 bits; each sparsity, and each depth, at 8 and 4 bits with the longest
-        recovery. No duplicates, dense first, the most compressed model last.
+        Each bit-width alone; each vocabulary, and each share of zeros, at 4 bits; each sparsity, and each depth, at 8
+        and 4 bits with the longest recovery. No duplicates, dense first, the most compressed model last.
         """
         levels = {name: axis.uniform() or [{}] for name, axis in self.axes.items()}
         fastest, longest = levels["precision"][-1], levels["distillation"][-1]
@@ -145,7 +145,9 @@ class Space:
         found += [self.compose(precision=setting) for setting in levels["precision"][1:]]
         found += [self.compose(bits=setting, precision=fastest) for setting in bits[1:]]
         found += [
-            self.compose(vocabulary=rows, bits=by_hand[-1], precision=fastest) for rows in levels["vocabulary"][1:]
+            self.compose(**{axis: setting, "bits": by_hand[-1], "precision": fastest})
+            for axis in ("vocabulary", "unstructured")
+            for setting in levels[axis][1:]
         ]
         found += [
             self.compose(**{axis: cut, "bits": setting, "precision": fastest, "distillation": longest})

@@ -90,6 +90,7 @@ class Student:
         self.module, self.draft = module, draft
         self._stitched = draft.stitch(module, codes)
         floats = draft.floats(module, codes, frozenset(dict(module.named_parameters())) - fixed)
+        self._masks = {name: (floats[name] != 0).float() for name in floats if name in draft.zeros}
         self.trained = {name: _start(floats[name], self._stitched.tensors[name]) for name in floats}
         rest = {name: value for name, value in self._stitched.tensors.items() if name in fixed}
         self._fixed = {n: v.dequantize() if isinstance(v, QuantizedTensor) else v.float() for n, v in rest.items()}
@@ -98,15 +99,19 @@ class Student:
         """Return the module's output, ``logits`` among it, differentiable after :attr:`trained`."""
         return run(self.module, self.draft, self._fixed | {n: self._effective(n) for n in self.trained}, inputs)
 
+    def _weight(self, name: str) -> torch.Tensor:
+        """Return a float weight in which zeros stay zeros."""
+        return self.trained[name] * self._masks[name] if name in self._masks else self.trained[name]
+
     def _effective(self, name: str) -> torch.Tensor:
-        grid = self._stitched.tensors[name]
-        return straight_through(self.trained[name], grid) if isinstance(grid, QuantizedTensor) else self.trained[name]
+        grid, weight = self._stitched.tensors[name], self._weight(name)
+        return straight_through(weight, grid) if isinstance(grid, QuantizedTensor) else weight
 
     def compressed(self) -> CompressedModel:
         """Return the trained model in codes: what :meth:`__call__` computes; 16-bit weights are rounded only here."""
         tensors = dict(self._stitched.tensors)
-        for name, value in self.trained.items():
-            stitched, weight = tensors[name], value.detach()
+        for name in self.trained:
+            stitched, weight = tensors[name], self._weight(name).detach()
             coded = isinstance(stitched, QuantizedTensor)
             tensors[name] = rounded(weight, stitched) if coded else weight.to(stitched.dtype)  # type: ignore[arg-type, union-attr]
         return replace(self._stitched, tensors=tensors)

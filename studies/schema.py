@@ -190,7 +190,7 @@ class BitsSpec(Strict):
 
     Attributes:
         groups: By width, how many weights of a row share a scale at most, or ``row``.
-        rows: Sentences of the train split that calibrate quantizers, and weights that make up for removed ones.
+        rows: Sentences of the train split that calibrate quantizers, masks, and weights that make up for removed ones.
     """
 
     granularity: Granularity = "layer"
@@ -198,6 +198,31 @@ class BitsSpec(Strict):
     quantizer: str = "affine"
     groups: dict[Annotated[int, Field(strict=False)], Group] = Field(default_factory=dict)
     rows: int = Field(default=256, ge=1)
+
+
+def _zeros(value: object) -> object:
+    pair = re.fullmatch(r"(\d{1,2}):(\d{1,2})", value) if isinstance(value, str) else None
+    if pair is None and not (isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1):
+        raise ValueError("a level is a share of the weights from 0 to below 1, or 'n:m', such as '2:4'")
+    if pair and not (int(pair[2]) in (2, 4, 8, 16, 32) and 0 < int(pair[1]) < int(pair[2])):
+        raise ValueError("of 'n:m' m is 2, 4, 8, 16 or 32, and n is less but at least 1")
+    return value if pair else float(value)  # type: ignore[arg-type]
+
+
+Zeros = Annotated[float | str, BeforeValidator(_zeros)]
+
+
+class UnstructuredSpec(Strict):
+    """Single weights that become zero, in each weight group.
+
+    Attributes:
+        levels: Shares of the weights of each row that become zero, or ``n:m``: n of every m neighbours in a row stay.
+        mask: Which ones.
+    """
+
+    granularity: Granularity = "layer"
+    levels: tuple[Zeros, ...] = Field(default=(0.0, 0.5), min_length=1, strict=False)
+    mask: str = "wanda"
 
 
 Steps = Annotated[int, Field(ge=0, le=100_000)]
@@ -241,6 +266,7 @@ class SpaceSpec(Strict):
     sparsity: SparsitySpec | None = None
     vocabulary: VocabularySpec | None = None
     bits: BitsSpec | None = None
+    unstructured: UnstructuredSpec | None = None
     precision: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
     distillation: DistillationSpec | None = None
     fixed: dict[str, int | float | str] = Field(default_factory=dict)
@@ -349,4 +375,8 @@ class Study(Strict):
             raise ValueError("'objectives' names one objective twice; name each once")
         if self.target.tokens > self.model.max_tokens:
             raise ValueError("'target.tokens' is larger than 'model.max_tokens'; lower it or raise the other")
+        if self.space.unstructured and "download" not in self.objectives:
+            raise ValueError(
+                "'space.unstructured' makes only the download smaller; add 'download' to 'objectives', or remove it"
+            )
         return self

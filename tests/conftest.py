@@ -90,13 +90,16 @@ def make_encoder(kind: str, blocks: int = 2, hidden: int = 96, heads: int = 3, n
 
 def codes_of(module: Any, capabilities: Any) -> Callable[..., Any]:
     """Return a source of weights that quantizes whatever it is asked for."""
+    from slimfront.spaces.masks import MASKS
     from slimfront.spaces.quantizers import QUANTIZERS
     from slimfront.spaces.quantizers.quantizer import group_size
 
     quantizer, weights = QUANTIZERS.get("affine", where="x")(), dict(module.named_parameters())
 
-    def codes(name: str, bits: int, columns: torch.Tensor | None) -> Any:
+    def codes(name: str, bits: int, columns: torch.Tensor | None, zeros: Any = None) -> Any:
         weight = weights[name].detach() if columns is None else weights[name].detach()[:, columns]
+        if zeros:
+            weight = MASKS.get("magnitude", where="x")().thin(weight, zeros)
         if bits >= 16:
             return weight
         return quantizer.quantize(weight, bits, group_size(weight.shape[1], bits, capabilities))

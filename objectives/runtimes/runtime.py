@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from slimfront.objectives.runtimes.artifact import Artifact
-from slimfront.studies.compressed import Capabilities, CompressedModel, Cut, Form, Removal
+from slimfront.studies.compressed import Capabilities, CompressedModel, Cut, Form, QuantizedTensor, Removal
 from slimfront.studies.encoding import Batch, Encoded
 from slimfront.studies.registry import Registry
 from slimfront.studies.schema import TargetSpec
@@ -49,6 +49,18 @@ class Blueprint(ABC):
     @abstractmethod
     def parameter_size(self, name: str, form: Form) -> int:
         """Return the bytes that a parameter adds to the files, whatever the others are."""
+
+    @abstractmethod
+    def frame(self) -> bytes:
+        """Return the files of the dense model without any parameter."""
+
+    @abstractmethod
+    def data_size(self, name: str, form: Form) -> int:
+        """Return how many of the bytes that a parameter adds stand for its values: those of :meth:`data`, and gaps."""
+
+    @abstractmethod
+    def data(self, name: str, tensor: torch.Tensor | QuantizedTensor) -> bytes:
+        """Return the bytes that stand for a parameter's values in the files; none where the files lack it."""
 
     def size(self, forms: Mapping[str, Form], kept: Mapping[str, int], skipped: Collection[str] = ()) -> int:
         """Return the bytes that :meth:`lower` would write, exactly, without making anything."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rich.table import Table
 from slimfront.search.front import Front, Point, readable
 from slimfront.spaces.axes.depth import removed_blocks
+from slimfront.spaces.axes.unstructured import PREFIX as UNSTRUCTURED
 from slimfront.spaces.axes.vocabulary import REMOVED
 from slimfront.spaces.configuration import Configuration
 
@@ -56,12 +57,22 @@ def summary(configuration: Configuration) -> str:
         parts.append(f"{rows:.0%} of the vocabulary removed")
     if units := _removed_units(configuration):
         parts.append(f"{units} removed")
+    if zeros := _zeros(configuration):
+        parts.append(f"zeros {zeros}")
     if "precision/inference" in configuration:
         parts.append(str(configuration["precision/inference"]))
     if configuration.get("distillation/steps", 0):
         settings = {name.removeprefix("distillation/"): v for name, v in configuration.items() if "distil" in name}
         parts.append("distilled " + ", ".join(f"{name} {value}" for name, value in settings.items()))
     return "; ".join(parts)
+
+
+def _zeros(configuration: Configuration) -> str:
+    """Return which shares of single weights are zero, in words."""
+    shares = [value for name, value in configuration.items() if name.startswith(UNSTRUCTURED)]
+    if not any(shares):
+        return ""
+    return "/".join(value if isinstance(value, str) else f"{value:.0%}" for value in dict.fromkeys(shares))
 
 
 def _removed_units(configuration: Configuration) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from slimfront.objectives.runtimes import Runtime
 from slimfront.objectives.runtimes.runtime import Blueprint
+from slimfront.search.prediction.packing import Packing
 from slimfront.search.prediction.tables import Tables, Term
 from slimfront.search.prediction.timing import Shapes, Timing
 from slimfront.spaces.axes.vocabulary import REMOVED
@@ -43,7 +44,12 @@ class Builder:
     shapes: Shapes
 
     def build(
-        self, timing: Timing, modes: tuple[str, ...], losses: Mapping[str, list[float]], stretch: Sequence[float]
+        self,
+        timing: Timing,
+        modes: tuple[str, ...],
+        losses: Mapping[str, list[float]],
+        stretch: Sequence[float],
+        packing: Packing | None,
     ) -> Tables:
         """Return the tables.
 
@@ -52,17 +58,22 @@ class Builder:
             modes: Modes in which models may run.
             losses: For each parameter the divergence that each level causes alone.
             stretch: Tokens for each one of the dense model's, by level of the vocabulary; empty where it has none.
+            packing: What is left of the files in a download, or None where nobody asks.
         """
         needed = self._dependencies()
         size: dict[Positions, Any] = defaultdict(int)
+        download: dict[Positions, Any] = defaultdict(float)
         latency: dict[str, dict[Positions, Any]] = {mode: defaultdict(float) for mode in modes}
         forms: dict[Form, int] = {}
         marks: dict[Positions, Any] = defaultdict(int)
         for positions, members in _by_positions(needed.weights).items():
-            forms_of = _apply(self._grid(positions), partial(self._forms, members))
+            grid = self._grid(positions)
+            forms_of = _apply(grid, partial(self._forms, members))
             for name in members:
                 shaped = _apply(forms_of, partial(_of, name))
                 size[positions] = size[positions] + _apply(shaped, partial(self._parameter, name))
+                if packing:
+                    download[positions] = download[positions] + _apply(grid, partial(self._packed, name, packing))
                 if name in self.blueprint.products:
                     marks[positions] = marks[positions] | _apply(shaped, partial(_mark, forms))
                     for mode, times in latency.items():
@@ -83,6 +94,8 @@ class Builder:
                     spent = _apply(grid, partial(self._block, timing, name, _precision(mode)))
                     times[positions] = times[positions] + spent
         size[BASE] = size[BASE] + self.blueprint.frame_size({})
+        if packing:
+            download[BASE] = download[BASE] + packing.rest * self.blueprint.frame_size({})
         for mode, times in latency.items():
             times[BASE] = times[BASE] + timing.rest.get(_precision(mode), 0.0)
         return Tables(
@@ -96,6 +109,7 @@ class Builder:
             steps=self._term(needed.steps, lambda draft: draft.recovery.steps if draft.recovery else 0),
             stretch=self._stretch(stretch),
             idle=self._idle(),
+            download=_terms(download, np.float64),
         )
 
     def _stretch(self, stretch: Sequence[float]) -> Term:
@@ -118,6 +132,14 @@ class Builder:
 
     def _parameter(self, name: str, form: Form | None) -> int:
         return 0 if form is None else self.blueprint.parameter_size(name, form)
+
+    def _packed(self, name: str, packing: Packing, draft: Draft) -> float:
+        form = self._forms([name], draft).get(name)
+        if form is None:
+            return 0.0
+        share = packing.values[name, draft.bits.get(name, 32), draft.zeros.get(name)]
+        whole, values = self.blueprint.parameter_size(name, form), self.blueprint.data_size(name, form)
+        return share * values + packing.rest * (whole - values)
 
     def _missing_block(self, name: str, draft: Draft) -> int:
         whole = self.blueprint.frame_size({})
@@ -176,7 +198,7 @@ class Builder:
             draft = self._draft({name: domain.values[-1]})
             changed = draft.forms(self.shapes)
             for weight, form in forms.items():
-                if form != changed.get(weight):
+                if form != changed.get(weight) or weight in draft.zeros:
                     found.weights[weight] += (position,)
             for structure in draft.keep:
                 found.structures[structure] += (position,)

@@ -121,7 +121,7 @@ class Correction:
         divergence, deviation = self.divergence(levels, loss)
         lost = _terms(divergence) @ self._loss
         carried = deviation * (_terms(divergence) @ (self._loss * (1.0, 0.5)))
-        far = np.log(np.maximum(divergence, FLOOR) / self._tolerated())
+        far = np.log(np.maximum(divergence, FLOOR)) - np.log(self._tolerated())
         useless = far > 0
         carried[useless] = deviation[useless] * (lost[useless] - self._most_lost) / far[useless]
         return self._dense - lost, np.hypot(carried, self._scatter)

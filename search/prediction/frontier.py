@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from slimfront.search.prediction.predictor import Predictor
+from slimfront.search.prediction.predictor import Prediction, Predictor
 from slimfront.search.prediction.tables import Floats, Ints
 
 # What a whole dense model's bytes and latency weigh together against one nat of divergence, and how they share.
@@ -41,8 +41,14 @@ def _best(predictor: Predictor, levels: Ints, position: int, choices: int, multi
     tried[:, position] = np.tile(np.arange(choices), len(levels))
     found = predictor.at(tried)
     weights = np.repeat(multipliers, choices, axis=0)
-    cost = found.loss + weights[:, 0] * found.size / predictor.bytes + weights[:, 1] * found.latency
+    cost = found.loss + weights[:, 0] * _bytes(predictor, found) + weights[:, 1] * found.latency
     return np.asarray(cost.reshape(len(levels), choices).argmin(axis=1), dtype=np.int64)
+
+
+def _bytes(predictor: Predictor, found: Prediction) -> Floats:
+    """Return the bytes relative to the dense model's, ``(configurations,)``: half of them the download's where told."""
+    size: Floats = found.size / predictor.dense.size
+    return (size + found.download / predictor.dense.download) / 2 if predictor.tables.download else size
 
 
 def _with_recovery(predictor: Predictor, levels: Ints) -> Ints:

@@ -29,11 +29,17 @@ class Prediction:
         size: Bytes, exact.
         latency: Relative to the dense model's.
         loss: KL divergence of the predictions from the dense model's, in nats.
+        download: Bytes of the compressed files, nearly; 0 where the tables lack it.
     """
 
     size: Ints
     latency: Floats
     loss: Floats
+    download: Floats
+
+    def costs(self) -> dict[str, Floats]:
+        """Return what is predicted of the objectives that depend on no example, by name."""
+        return {"size": self.size.astype(np.float64), "latency": self.latency, "download": self.download}
 
 
 class Predictor:
@@ -47,7 +53,7 @@ class Predictor:
 
     Attributes:
         tables: The tables.
-        bytes: The dense model's size.
+        dense: What is predicted of the dense model.
     """
 
     def __init__(self, tables: Tables, runtime: Runtime, precisions: Sequence[str], dense: Mapping[str, Value]) -> None:
@@ -55,7 +61,7 @@ class Predictor:
         self._modes: dict[tuple[int, int], str] = {}
         row = tables.levels([dense])
         self._dense = float(self._times(row)[0])
-        self.bytes = int(tables.sizes(row)[0])
+        self.dense = self.at(row)
 
     def predict(self, configurations: Sequence[Mapping[str, Value]]) -> Prediction:
         """Return the predictions for some configurations."""
@@ -65,7 +71,8 @@ class Predictor:
         """Return the predictions for levels ``(configurations, parameters)``."""
         start, slope = self.tables.line
         latency: Floats = start + slope * self._times(levels) / self._dense
-        return Prediction(self.tables.sizes(levels), latency, combined(self.tables, levels))
+        sizes, downloads = self.tables.sizes(levels), self.tables.downloads(levels)
+        return Prediction(sizes, latency, combined(self.tables, levels), downloads)
 
     def calibrated(self, probes: Sequence[tuple[Mapping[str, Value], float]]) -> Tables:
         """Return the tables with the line that fits whole models best, in relative error, and what error it leaves.

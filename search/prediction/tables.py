@@ -86,6 +86,8 @@ class Tables:
         spread: Standard deviation of the relative error that this leaves.
         idle: For some parameters the positions of those that remove the blocks which they serve: where all of these are
             at their last level, the parameter has no effect.
+        download: Terms in bytes, whose sum is nearly what is left of the files when they are compressed; empty where
+            nobody asks for it.
         mixtures: Levels of some random configurations, each with its KL divergence from dense, in nats.
     """
 
@@ -101,6 +103,7 @@ class Tables:
     line: tuple[float, float] = (0.0, 1.0)
     spread: float = 0.0
     idle: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    download: tuple[Term, ...] = ()
     mixtures: tuple[tuple[tuple[int, ...], float], ...] = ()
 
     def levels(self, configurations: Sequence[Mapping[str, Value]]) -> Ints:
@@ -120,7 +123,7 @@ class Tables:
         count = len(self.domains)
         losses = [Term((position,), values) for position, values in enumerate(self.losses)]
         latency = {f"latency/{mode}": terms for mode, terms in self.latency.items()}
-        parts = {"size": self.size, "marks": self.marks, "losses": losses, **latency}
+        parts = {"size": self.size, "download": self.download, "marks": self.marks, "losses": losses, **latency}
         return {name: Lookup(terms, count) for name, terms in parts.items()}
 
     @cached_property
@@ -132,6 +135,10 @@ class Tables:
     def sizes(self, levels: Ints) -> Ints:
         """Return the bytes of each configuration."""
         return np.asarray(self._lookups["size"].at(levels).sum(axis=1), dtype=np.int64)
+
+    def downloads(self, levels: Ints) -> Floats:
+        """Return the bytes that are left of each configuration's files when they are compressed."""
+        return np.asarray(self._lookups["download"].at(levels).sum(axis=1), dtype=np.float64)
 
     def masks(self, levels: Ints) -> Ints:
         """Return the mask of each configuration."""
@@ -157,6 +164,7 @@ class Tables:
         return {
             "domains": {name: list(values) for name, values in self.domains.items()},
             "size": [term.to_json() for term in self.size],
+            "download": [term.to_json() for term in self.download],
             "marks": [term.to_json() for term in self.marks],
             "forms": [[form.bits, form.group] for form in self.forms],
             "precision": self.precision.to_json(),
@@ -186,5 +194,6 @@ class Tables:
             (float(data["line"][0]), float(data["line"][1])),
             float(data["spread"]),
             {position: tuple(removers) for position, removers in data["idle"]},
+            tuple(Term.from_json(term) for term in data["download"]),
             tuple((tuple(row), float(divergence)) for row, divergence in data["mixtures"]),
         )

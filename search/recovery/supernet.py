@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from slimfront.search.recovery.distil import Teacher, batches
 from slimfront.spaces.axes.depth import PREFIX as DEPTH
 from slimfront.spaces.axes.distillation import PREFIX as DISTILLATION
+from slimfront.spaces.axes.unstructured import PREFIX as UNSTRUCTURED
 from slimfront.spaces.axes.vocabulary import PREFIX as VOCABULARY
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.domain import Domain, Value
@@ -87,7 +88,8 @@ def super_network(
 
 def _compressing(space: Space) -> dict[str, Domain]:
     """Return the parameters that change the weights that are trained."""
-    return {name: domain for name, domain in space.domains.items() if not name.startswith((DISTILLATION, VOCABULARY))}
+    untouched = (DISTILLATION, VOCABULARY, UNSTRUCTURED)
+    return {name: domain for name, domain in space.domains.items() if not name.startswith(untouched)}
 
 
 @dataclass
@@ -159,7 +161,7 @@ class _Training:
             most = MOST_REMOVED if name.startswith(DEPTH) else 1.0
             depth = depths.setdefault(axis, most * float(rng.random())) + most * SCATTER * float(rng.standard_normal())
             found[name] = domain.values[int(np.clip(depth * len(domain.values), 0, len(domain.values) - 1))]
-        return self.space.bare({**found, **self.space.fixed})
+        return self.space.bare({**self.space.dense(), **found, **self.space.fixed})
 
     def _values(self, draft: Draft) -> dict[str, torch.Tensor]:
         """Return a draft's parameters, differentiable after the super-network's."""

@@ -68,7 +68,7 @@ class Moves:
         return np.where(chosen[:, self._blocks], levels, others)
 
     def trade(self, parent: Ints, count: int) -> Ints:
-        """Compress one parameter by a level and relax another, so that the size stays, or the latency."""
+        """Compress one parameter by a level and relax another, so that size, latency or download stays."""
         steps = [(place, by) for place in np.flatnonzero(self._ordered) for by in (-1, 1)]
         steps = [(place, by) for place, by in steps if 0 <= parent[place] + by < self._counts[place]]
         if not steps:
@@ -78,13 +78,15 @@ class Moves:
             moved[row, place] += by
         told = self._predictor.at(moved)
         own = np.array([place for place, _ in steps])
+        changes = [values[:-1] - values[-1] for values in told.costs().values()]
+        changes = [change for change in changes if (change < 0).any()]
+        if not changes:
+            return np.repeat(parent[None], count, axis=0)
         found = []
-        for values in (told.size.astype(np.float64), told.latency):
-            change = values[:-1] - values[-1]
-            falling = np.flatnonzero(change < 0)
-            if len(falling):
-                found.append(self._countered(moved, own, change, self._rng.choice(falling, size=count // 2 + 1)))
-        return np.concatenate(found)[:count] if found else np.repeat(parent[None], count, axis=0)
+        for change in changes:
+            chosen = self._rng.choice(np.flatnonzero(change < 0), size=count // len(changes) + 1)
+            found.append(self._countered(moved, own, change, chosen))
+        return np.concatenate(found)[:count]
 
     def _countered(self, moved: Ints, own: Ints, change: Floats, ones: Ints) -> Ints:
         """Return each of some steps together with one that undoes its change of a value.

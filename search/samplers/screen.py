@@ -127,12 +127,12 @@ class Screen:
     def _forecast(self, levels: Ints) -> tuple[Floats, Floats]:
         """Return what is expected in the box, and its standard deviation, ``(candidates, objectives)`` each.
 
-        Size is exact, and latencies are compared by what is predicted, so only the accuracy is uncertain.
+        Size is exact, download nearly, and latencies are compared by what is predicted: only the accuracy is uncertain.
         """
         problem = self._archive.problem
         assert problem.predictor is not None and problem.box is not None
         found = problem.predictor.at(levels)
-        columns = {"size": found.size.astype(np.float64), "latency": found.latency}
+        columns = found.costs()
         spread = np.zeros((len(levels), len(problem.directions)))
         if "accuracy" in problem.directions:
             place = list(problem.directions).index("accuracy")

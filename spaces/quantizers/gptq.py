@@ -30,7 +30,7 @@ class GPTQ(Affine):
         """See :meth:`Quantizer.quantize`."""
         if moment is None:
             return super().quantize(weight, bits, group)
-        left = weight.double().clone()
+        left, zeros = weight.double().clone(), weight == 0
         upper = torch.linalg.cholesky(inverse(moment), upper=True)
         columns = left.shape[1]
         codes = torch.empty(left.shape, dtype=torch.uint8)
@@ -47,7 +47,8 @@ class GPTQ(Affine):
                 zero_points.append(zero_point)
             errors = torch.empty(len(left), end - start, dtype=left.dtype)
             for column in range(start, end):
-                codes[:, column] = nearest(left[:, column].float(), scale[:, 0, 0], zero_point[:, 0, 0], bits)
+                own = nearest(left[:, column].float(), scale[:, 0, 0], zero_point[:, 0, 0], bits)
+                codes[:, column] = torch.where(zeros[:, column], zero_point[:, 0, 0], own)
                 value = (codes[:, column].double() - zero_point[:, 0, 0].double()) * scale[:, 0, 0].double()
                 error = (left[:, column] - value) / upper[column, column]
                 left[:, column + 1 : end] -= error[:, None] * upper[column, column + 1 : end]

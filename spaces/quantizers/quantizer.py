@@ -27,7 +27,7 @@ class Quantizer(ABC):
     def quantize(
         self, weight: torch.Tensor, bits: int, group: int, moment: torch.Tensor | None = None
     ) -> QuantizedTensor:
-        """Quantize a matrix; the codes of a row do not depend on the other rows.
+        """Quantize a matrix; the codes of a row do not depend on the other rows, and zeros stay zeros.
 
         Args:
             weight: ``(rows, columns)`` float32, ``columns`` a multiple of ``group``.

@@ -10,7 +10,15 @@ from slimfront.spaces.axes import AXES
 from slimfront.spaces.draft import Draft
 from slimfront.spaces.structure import walk
 from slimfront.studies.compressed import Capabilities
-from slimfront.studies.schema import BitsSpec, DepthSpec, DistillationSpec, SpaceSpec, SparsitySpec, VocabularySpec
+from slimfront.studies.schema import (
+    BitsSpec,
+    DepthSpec,
+    DistillationSpec,
+    SpaceSpec,
+    SparsitySpec,
+    UnstructuredSpec,
+    VocabularySpec,
+)
 from slimfront.studies.vocabulary import Vocabulary, find_table
 
 from tests.conftest import codes_of, cut_copy, example_inputs, make_encoder
@@ -21,6 +29,7 @@ FULL = SpaceSpec(
     sparsity=SparsitySpec(levels=(0.5,)),
     vocabulary=VocabularySpec(levels=(0.5,)),
     bits=BitsSpec(levels=(4, 8)),
+    unstructured=UnstructuredSpec(levels=(0.5, "2:4", 0.25)),
     precision=("bf16",),
     distillation=DistillationSpec(steps=(10,)),
 )
@@ -35,6 +44,7 @@ def test_axis_contract(name: str, granularity: str) -> None:
         update={
             "sparsity": SparsitySpec(levels=(0.5,), granularity=granularity),
             "bits": BitsSpec(levels=(4, 8), granularity=granularity),
+            "unstructured": UnstructuredSpec(levels=(0.5, "2:4", 0.25), granularity=granularity),
         }
     )
     axis = AXES.get(name, where="space")(spec, anatomy, CAPABILITIES)
@@ -47,7 +57,7 @@ def test_axis_contract(name: str, granularity: str) -> None:
     assert (
         untouched.kept == {} and untouched.rows is None and untouched.recovery is None and untouched.precision == "f32"
     )
-    assert set(untouched.bits.values()) <= {32}
+    assert set(untouched.bits.values()) <= {32} and untouched.zeros == {}
     with torch.no_grad():
         assert torch.equal(
             cut_copy(untouched, module, codes_of(module, CAPABILITIES))(**inputs).logits, module(**inputs).logits
@@ -58,8 +68,8 @@ def test_axis_contract(name: str, granularity: str) -> None:
         assert axis.canonical(axis.canonical(values)) == axis.canonical(values)
     changed = Draft(anatomy, scores, CAPABILITIES, "f32")
     axis.apply(changed, axis.uniform()[-1])
-    seen = (changed.kept, changed.skipped, changed.rows, changed.recovery, changed.precision)
-    assert seen != ({}, set(), None, None, "f32") or set(changed.bits.values()) != set(untouched.bits.values())
+    seen = (changed.kept, changed.skipped, changed.rows, changed.recovery, changed.precision, changed.zeros)
+    assert seen != ({}, set(), None, None, "f32", {}) or set(changed.bits.values()) != set(untouched.bits.values())
     matrices = set(dict(module.named_parameters()))
     assert all(weights <= matrices and parameter in domains for parameter, weights in axis.weights().items())
 

@@ -105,3 +105,16 @@ def test_a_model_that_reads_more_tokens_is_timed_on_more_of_them(measured: dict[
     longer = {name: np.tile(values, (1, 6)) for name, values in context.request.items()}
     twin = replace(context, request=longer, dense_session=context.session, dense={"latency": 2.0})
     assert OBJECTIVES.get("latency", where="x")().measure(artifact, twin).value > 2.6
+
+
+def test_a_download_is_what_zstandard_leaves(measured: dict[str, tuple[Artifact, Context]]) -> None:
+    import zstandard
+
+    for artifact, context in measured.values():
+        found = OBJECTIVES.get("download", where="x")().measure(artifact, context)
+        total = 0
+        for name in artifact.files:
+            packed = zstandard.ZstdCompressor(level=10).compress((artifact.folder / name).read_bytes())
+            assert zstandard.ZstdDecompressor().decompress(packed) == (artifact.folder / name).read_bytes()
+            total += len(packed)
+        assert found.value == total < artifact.size() and found.interval is None

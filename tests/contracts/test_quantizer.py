@@ -68,6 +68,11 @@ def test_zero_is_exact_and_constants_survive(name: str) -> None:
     weight = torch.randn(4, 32)
     weight[:, ::2] = 0
     assert torch.equal(quantizer(name).quantize(weight, 4, 32).dequantize()[:, ::2], torch.zeros(4, 16))
+    weight, moment = drawn(7, shift=1.0)
+    weight[weight.abs() < 0.8] = 0
+    for bits in (2, 4, 8):
+        found = quantizer(name).quantize(weight, bits, 16, moment).dequantize()
+        assert (found[weight == 0] == 0).all() and (found != 0).any()
 
 
 @pytest.mark.parametrize("name", QUANTIZERS.names())

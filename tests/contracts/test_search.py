@@ -47,6 +47,12 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, study_data: Callable[
 @pytest.mark.parametrize("kind", ["modernbert", "mpnet"])
 def test_unprepared_models_go_through(engine: str, kind: str, study_file: StudyFile, tmp_path: Path) -> None:
     path = study_file(kind, engine=engine)
+    if kind == "modernbert":
+        data = json.loads(path.read_text())
+        data["objectives"] = ["download", "latency", "accuracy"]
+        data["constraints"] = {"download": "<= dense"}
+        data["space"]["unstructured"] = {"granularity": "role", "levels": ["1:4", 0.5]}
+        path.write_text(json.dumps(data))
     checked = slimfront("plan", path)
     assert checked.returncode == 0, checked.stderr
     done = slimfront("launch", path, "--run", tmp_path / "run")
@@ -54,6 +60,11 @@ def test_unprepared_models_go_through(engine: str, kind: str, study_file: StudyF
     trials = Records(tmp_path / "run").trials()
     assert trials[0].state == "complete" and {trial.state for trial in trials} <= {"complete", "stopped"}
     assert len({trial.configuration for trial in trials}) == 5
+    if kind == "modernbert":
+        point = Run.open(tmp_path / "run").front().pick("smallest")
+        assert point.values["download"] == min(t.value("download") for t in trials if t.state == "complete")
+        assert "zeros" in forked("inspect", tmp_path / "run").stdout
+        assert forked("verify", point.export(tmp_path / "out")).returncode == 0
 
 
 def test_front_document(finished_run: Path) -> None:

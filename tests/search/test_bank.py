@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from slimfront.search.bank import Bank, Level
+from slimfront.spaces.masks import MASKS, Pattern
 from slimfront.spaces.quantizers import QUANTIZERS
 from slimfront.spaces.repair import repaired
 from slimfront.studies.compressed import Capabilities
@@ -157,3 +159,36 @@ def test_calibrated_codes_are_those_of_the_columns_that_stay() -> None:
         made = QUANTIZERS.get("gptq", where="x")().quantize(weight, 4, 64, moment[:64, :64])
         assert torch.equal(bank.codes("b", 4, kept).codes, made.codes)
     assert len(files(bank)) == 2
+
+
+def test_a_bank_that_is_full_keeps_what_it_has() -> None:
+    """Levels beyond the limit are made when they are asked for; filling once more makes nothing."""
+    roomy = make()
+    roomy.fill(LEVELS, silent)
+    said: list[str] = []
+    small = make(limit=roomy.size() // 2, identity="2" * 64)
+    small.fill(LEVELS, lambda text, _share: said.append(text))
+    assert 0 < small.made < len(LEVELS) and said[-1] == "the layer bank is full, see search.bank"
+    again = make(limit=roomy.size() // 2, identity="2" * 64)
+    again.fill(LEVELS, silent)
+    assert again.made == 0
+    for level in LEVELS:
+        found = again.codes(level.name, level.bits, None)
+        assert torch.equal(found.dequantize(), roomy.codes(level.name, level.bits, None).dequantize())
+    assert again.size() <= roomy.size() // 2
+
+
+@pytest.mark.parametrize("mask", ["wanda", "sparsegpt", "magnitude"])
+def test_zeros_are_those_of_the_columns_that_stay_and_survive_rounding(mask: str) -> None:
+    kept, moment, pattern = torch.arange(0, 128, 2), Read().matrix, Pattern(0.5)
+    for method in ("affine", "gptq"):
+        bank = replace(calibrated(method, True), thinning=mask, mask=MASKS.get(mask, where="x")())
+        mended = repaired(WEIGHTS["a"], moment, kept)
+        thin = MASKS.get(mask, where="x")().thin(mended, pattern, moment[::2][:, ::2])
+        assert torch.equal(bank.codes("a", 32, kept, pattern), thin) and bank.made == 0
+        codes = bank.codes("a", 4, kept, pattern)
+        assert (codes.dequantize()[thin == 0] == 0).all() and bank.made == 1
+        assert not torch.equal(codes.codes, bank.codes("a", 4, kept).codes)
+        assert not torch.equal(codes.codes, bank.codes("a", 4, kept, Pattern(0.5, 4)).codes)
+        again = replace(bank, made=0, _held={})
+        assert torch.equal(again.codes("a", 4, kept, pattern).codes, codes.codes) and again.made == 0

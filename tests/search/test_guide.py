@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import spearmanr
+from slimfront.objectives.download import packed_size
+from slimfront.search.choosing import PACKED
 from slimfront.search.evaluator import Evaluator, Reference
 from slimfront.search.guide import follow, guide
 from slimfront.search.prediction import Predictor
@@ -48,6 +50,10 @@ def prepared(study_data: Callable[..., dict[str, Any]]) -> Prepared:
     data["space"]["depth"] = {"levels": [0.5]}
     data["space"]["sparsity"] |= {"granularity": "layer", "levels": [0.0, 0.34, 0.67]}
     data["space"]["bits"] |= {"granularity": "layer", "levels": [2, 3, 4, 32]}
+    data["space"]["unstructured"] = {"granularity": "role", "levels": [0.5, "1:4"]}
+    data["objectives"] = ["size", "latency", "download", "accuracy"]
+    # Of so small a model the headers of the files take most.
+    data["search"]["bank"] = 20
     study = parse_study(data)
     evaluator = Evaluator.prepare(study, lambda _text, _share: None)
     told = guide(evaluator, lambda _text, _share: None)
@@ -68,6 +74,21 @@ def test_sizes_are_predicted_to_the_byte(prepared: Prepared, tmp_path: Path) -> 
         assert prepared.predictor.predict([configuration]).size[0] == artifact.size() == on_disk
 
 
+def test_downloads_are_predicted_within_a_few_percent(prepared: Prepared, tmp_path: Path) -> None:
+    drawn = [*prepared.space.uniform(), *prepared.draw(12, 3)]
+    told, true = prepared.predictor.predict(drawn).download, []
+    for configuration in drawn:
+        artifact = prepared.evaluator.lower(configuration, tmp_path / "artifact")
+        true.append(sum(packed_size((artifact.folder / name).read_bytes()) for name in artifact.files))
+    assert told == pytest.approx(true, rel=PACKED) and spearmanr(told, true).statistic > 0.95
+    # Zeros are worth something, and cost nothing of the size.
+    space, bits = prepared.space, dict.fromkeys((n for n in prepared.space.domains if "bits/" in n), 4)
+    zeros = {name: "1:4" for name in space.domains if "unstructured/" in name}
+    whole, thin = (space.settled({**space.dense(), **bits, **more}) for more in ({}, zeros))
+    found = prepared.predictor.predict([whole, thin])
+    assert found.size[0] == found.size[1] and found.download[1] < 0.85 * found.download[0]
+
+
 def test_latency_is_relative_to_dense_and_falls_with_the_work(prepared: Prepared) -> None:
     space, predict = prepared.space, prepared.predictor.predict
     dense, *_ = predict([space.dense()]).latency
@@ -81,7 +102,7 @@ def test_tables_are_read_from_the_cache(prepared: Prepared) -> None:
 
 def singles(prepared: Prepared) -> Iterator[tuple[str, int, Configuration]]:
     for name, domain in prepared.space.domains.items():
-        if name.startswith(("depth/", "sparsity/", "bits/")):
+        if name.startswith(("depth/", "sparsity/", "bits/", "unstructured/")):
             for level, value in enumerate(domain.values[1:], 1):
                 yield name, level, prepared.space.canonical({**prepared.space.dense(), name: value})
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from slimfront.spaces.draft import Draft
+from slimfront.spaces.masks import MASKS, Pattern
 from slimfront.spaces.quantizers import QUANTIZERS
 from slimfront.spaces.quantizers.quantizer import group_size
 from slimfront.spaces.structure import walk
@@ -34,8 +35,10 @@ def gptq_codes(module: Any) -> Callable[..., Any]:
     """Return a source of weights in codes that round-to-nearest would not choose."""
     quantizer, weights = QUANTIZERS.get("gptq", where="x")(), dict(module.named_parameters())
 
-    def codes(name: str, bits: int, columns: torch.Tensor | None) -> Any:
+    def codes(name: str, bits: int, columns: torch.Tensor | None, zeros: Pattern | None = None) -> Any:
         weight = weights[name].detach() if columns is None else weights[name].detach()[:, columns]
+        if zeros:
+            weight = MASKS.get("wanda", where="x")().thin(weight, zeros)
         if bits >= 16:
             return weight
         noise = torch.randn(200, weight.shape[1], generator=torch.Generator().manual_seed(0)).cumsum(1)
@@ -64,6 +67,9 @@ def test_swapped_parameters_compute_what_a_cut_copy_does(kind: str) -> None:
 def test_a_student_begins_and_ends_in_codes(source: Callable[[Any], Callable[..., Any]]) -> None:
     module, inputs = make_encoder("bert"), example_inputs()
     draft, codes = cut_draft(module, 4), source(module)
+    thinned = [name for name in draft.bits if "ffn" in name or "intermediate" in name]
+    draft.zeros = dict.fromkeys(thinned, Pattern(0.5)) | {"classifier.weight": Pattern(0.5, 4)}
+    draft.bits["classifier.weight"] = 32
     stitched = draft.stitch(module, codes)
     student = Student(module, draft, codes, embedding_tables(module))
     with torch.no_grad():
@@ -76,7 +82,7 @@ def test_a_student_begins_and_ends_in_codes(source: Callable[[Any], Callable[...
         loss.backward()
         optimizer.step()
     trained = student.compressed()
-    moved = 0
+    moved = zeros = 0
     for name, value in trained.tensors.items():
         start = stitched.tensors[name]
         assert value.shape == start.shape
@@ -84,7 +90,11 @@ def test_a_student_begins_and_ends_in_codes(source: Callable[[Any], Callable[...
             assert torch.equal(value.scales, start.scales) and torch.equal(value.zero_points, start.zero_points)
             assert value.bits == 4 and int(value.codes.max()) < 16
             moved += int((value.codes != start.codes).sum())
-    assert moved > 0
+        if name in draft.zeros:
+            gone = draft.floats(module, codes, [name])[name] == 0
+            assert 0.4 < gone.float().mean() < 0.6 and (as_floats(value)[gone] == 0).all()
+            zeros += 1
+    assert moved > 0 and zeros == 2
     with torch.no_grad():
         values = {name: as_floats(value) for name, value in trained.tensors.items()}
         torch.testing.assert_close(student(inputs).logits, run(module, draft, values, inputs).logits)

@@ -57,6 +57,15 @@ BROKEN: dict[str, tuple[Callable[[Data], str], list[str]]] = {
     "one class": (dump(put("data.labels", ["fresh"])), ["data.labels", "one class"]),
     "unknown model path": (dump(put("model.path", "/no/such/model")), ["model.path", "/no/such/model"]),
     "no such sampler": (dump(put("search.sampler", "tpee")), ["search.sampler", "did you mean 'tpe'?"]),
+    "zeros without download": (
+        dump(put("space.unstructured", {"levels": [0.5]})),
+        ["space.unstructured", "add 'download' to 'objectives'"],
+    ),
+    "no such pattern": (
+        dump(put("space.unstructured", {"levels": [0.5, "4:2"]})),
+        ["space.unstructured.levels", "4:2", "n is less"],
+    ),
+    "all weights zero": (dump(put("space.unstructured", {"levels": [1.0]})), ["space.unstructured.levels", "'2:4'"]),
     "empty space": (dump(put("space", {"bits": {"levels": [32]}})), ["space", "empty"]),
     "impossible constraint": (
         dump(put("constraints", {"size": "less than 20 MB"})),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.objectives.runtimes.openvino.execution import PRODUCT_NODES, mode_of, node_times, options
 from slimfront.objectives.runtimes.openvino.image import MODEL, WEIGHTS
@@ -14,7 +15,7 @@ from slimfront.objectives.runtimes.openvino.layers import aligned
 from slimfront.objectives.runtimes.openvino.parameters import payload
 from slimfront.objectives.runtimes.openvino.template import Template
 from slimfront.objectives.runtimes.runtime import Blueprint
-from slimfront.studies.compressed import CompressedModel, Cut, Form
+from slimfront.studies.compressed import CompressedModel, Cut, Form, QuantizedTensor
 from slimfront.studies.encoding import Batch
 from torch import nn
 
@@ -71,9 +72,22 @@ class OpenVinoBlueprint(Blueprint):
         """See :meth:`Blueprint.frame_size`."""
         return self._template.text_size(self._missing(kept), skipped)
 
+    def frame(self) -> bytes:
+        """See :meth:`Blueprint.frame`."""
+        return self._template.frame() + self._template.constants.tobytes()
+
     def parameter_size(self, name: str, form: Form) -> int:
         """See :meth:`Blueprint.parameter_size`; a parameter that the graph lacks takes nothing."""
         return self._template.parameter_size(name, form) if name in self._template.feeds else 0
+
+    def data_size(self, name: str, form: Form) -> int:
+        """See :meth:`Blueprint.data_size`."""
+        return self._template.data_size(name, form) if name in self._template.feeds else 0
+
+    def data(self, name: str, tensor: torch.Tensor | QuantizedTensor) -> bytes:
+        """See :meth:`Blueprint.data`."""
+        feed = self._template.feeds.get(name)
+        return b"" if feed is None else b"".join(piece.tobytes() for piece in payload(tensor, feed))
 
     def profile(
         self, compressed: CompressedModel, mode: str, request: Batch, repeats: int, reference: Callable[[], object]

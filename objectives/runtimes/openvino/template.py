@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -157,16 +158,29 @@ class Template:
 
     def text_size(self, missing: Mapping[str, int], skipped: Collection[str] = ()) -> int:
         """Return the bytes of the text and of the constants without any parameter."""
+        return len(self.frame(missing, skipped)) + len(self.constants)
+
+    def frame(self, missing: Mapping[str, int] = MappingProxyType({}), skipped: Collection[str] = ()) -> bytes:
+        """Return the text without any parameter."""
         text = (self.start, self._layers(missing, skipped), "</layers><edges></edges>", self._edges(skipped), self.end)
-        return sum(len(part.encode()) for part in text) + len(self.constants)
+        return "".join(text).encode()
 
     def parameter_size(self, name: str, form: Form) -> int:
         """Return the bytes that one parameter adds, text and constants, whatever the others are."""
+        written = self._written(name, form)
+        return sum(len(text.encode()) for text in (*written.layers, *written.edges)) + written.end
+
+    def data_size(self, name: str, form: Form) -> int:
+        """Return the bytes of the constants among them."""
+        return self._written(name, form).end
+
+    def _written(self, name: str, form: Form) -> Layers:
+        """Return the layers that one parameter adds, its constants from the first byte on."""
         written = Layers(self.first, 0)
         output = write(name, form, self.feeds[name], written)
         for layer, port in self.feeds[name].ports:
             written.connect(output, layer, port)
-        return sum(len(text.encode()) for text in (*written.layers, *written.edges)) + written.end
+        return written
 
     def patched(self, missing: Mapping[str, int]) -> Bytes:
         """Return the constants with the widths of a cut model."""
