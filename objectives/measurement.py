@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -16,6 +17,8 @@ class Measurement:
         unit: ``byte``, ``ms`` or ``fraction``.
         interval: 95 % interval of the value, or None where it is exact.
         steer: What the samplers are told: equal to the value, or a repeatable stand-in where the value is noisy.
+        noisy: Whether the interval is wider than it should be because the machine was not quiet.
+        conditions: What else bore on the measurement, as JSON.
 
     Raises:
         ValueError: a number is not finite, or the interval is upside down.
@@ -25,6 +28,8 @@ class Measurement:
     unit: str
     interval: tuple[float, float] | None = None
     steer: float | None = None
+    noisy: bool = False
+    conditions: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         numbers = [self.value, *(self.interval or ()), *(() if self.steer is None else (self.steer,))]
@@ -37,4 +42,6 @@ class Measurement:
         """Return the measurement as JSON."""
         steer = self.value if self.steer is None else self.steer
         interval = None if self.interval is None else list(self.interval)
-        return {"value": self.value, "unit": self.unit, "interval": interval, "steer": steer}
+        found = {"value": self.value, "unit": self.unit, "interval": interval, "steer": steer}
+        found |= {"noisy": True} if self.noisy else {}
+        return found | ({"conditions": dict(self.conditions)} if self.conditions else {})

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -35,7 +34,6 @@ class Context:
         dense_request: The dense model's request.
         dense: The dense artifact's values by objective; empty while it is measured itself.
         cost: The latency that is predicted for the artifact, relative to the dense model's: repeatable.
-        lock: A file that is locked while latency is measured, so that one measurement runs at a time.
     """
 
     runtime: Runtime
@@ -47,7 +45,6 @@ class Context:
     dense_request: Batch
     dense: Mapping[str, float]
     cost: float
-    lock: Path
     _seen: dict[int, Row] = field(default_factory=dict)
 
     @cached_property

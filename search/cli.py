@@ -57,7 +57,7 @@ def launch(
 
     read = read_study(study)
     warm_up()
-    from slimfront.search.inspect.data import agreement_line
+    from slimfront.search.inspect.data import notes
     from slimfront.search.inspect.plot import draw_front
     from slimfront.search.inspect.table import front_table
     from slimfront.search.launching import launch as search
@@ -77,7 +77,7 @@ def launch(
     assert folder is not None
     _print_table(front_table(front, front.points, f"front of {folder}: {len(front.points)} points"))
     opened = Run.open(folder)
-    if told := agreement_line(opened):
+    for told in notes(opened, front):
         _say(told)
     draw_front(front, folder / "front.png", opened.study.name)
     _say(f"picture: {folder / 'front.png'}")
@@ -121,7 +121,7 @@ def inspect(
         )
         _print_table(front_table(front, points, title))
         print(f"hypervolume {front.hypervolume():.4f}")
-        if told := data.agreement_line(opened):
+        for told in data.notes(opened, front):
             print(told)
 
 

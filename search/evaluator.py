@@ -7,17 +7,21 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import log_softmax
+from slimfront.objectives.latency import latency
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.objective import Context
+from slimfront.objectives.paired import change
 from slimfront.objectives.runtimes import Runtime, Session
 from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.objectives.runtimes.runtime import Blueprint, read
+from slimfront.objectives.stopwatch import conditions, interleaved, one_at_a_time, ratio
 from slimfront.search.bank import Bank
 from slimfront.search.clock import Clock
 from slimfront.search.forecast import margins, stratified_mean
@@ -44,6 +48,8 @@ from slimfront.studies.subject import Subject, load_subject, trained
 Progress = Callable[[str, float], None]
 Json = dict[str, Any]
 PREDICTIONS, TOKENIZER = "predictions.json", "tokenizer.json"
+# Longest time of a tournament for each who takes part.
+ROUND_SECONDS = 1.0
 # Files that lie beside those that the runtime loads, and that an export needs.
 BESIDE = (PREDICTIONS, TOKENIZER)
 
@@ -238,11 +244,11 @@ class Evaluator:
         They come from the cache where the same files read the same sentences before.
         """
         if self._dense_logits is None or self._dense_logits[0] != folder:
-            self._dense_logits = (folder, self._cached_logits(Artifact.open(folder)))
+            self._dense_logits = (folder, self._cached_logits(Artifact.open(folder), self.subject.search))
         return self._dense_logits[1]
 
-    def _cached_logits(self, artifact: Artifact) -> npt.NDArray[np.float32]:
-        examples, batch = self.subject.search, self.study.target.batch
+    def _cached_logits(self, artifact: Artifact, examples: Encoded) -> npt.NDArray[np.float32]:
+        batch = self.study.target.batch
         key = {
             "files": dict(artifact.files),
             "options": dict(artifact.options),
@@ -278,15 +284,40 @@ class Evaluator:
         _keep_predictions(context, folder)
         return {"files": dict(artifact.files)}
 
-    def held_out(self, configuration: Configuration, folder: Path) -> Json:
-        """Measure an artifact again on the held-out split; objectives without examples are left out."""
+    def held_out(self, configuration: Configuration, folder: Path, dense: Path) -> Json:
+        """Measure an artifact again on the held-out split; objectives without examples are left out.
+
+        Args:
+            configuration: The artifact's.
+            folder: The artifact's folder.
+            dense: The dense artifact's folder.
+
+        Returns:
+            Measurements by objective; that of the accuracy has ``change``, paired with the dense model.
+        """
         artifact, reader = Artifact.open(folder), self.reader(configuration)
+        before = self._cached_logits(Artifact.open(dense), self.subject.held_out).argmax(axis=1)
         context = self._context(self._load(artifact), reader, reader.held_out, Reference(folder))
-        return {
+        found = {
             name: objective.measure(artifact, context).to_json()
             for name, objective in objectives_of(self.study).items()
             if objective.on_examples
         }
+        labels = reader.held_out.labels
+        paired = change(before == labels, context.predictions() == labels)
+        return {name: {**entry, "change": paired.to_json()} for name, entry in found.items()}
+
+    def tournament(self, entrants: Sequence[tuple[Configuration, Path]], dense: Path, base: float) -> list[Json]:
+        """Measure the latency of some artifacts in the same rounds as the dense one, ``base`` milliseconds."""
+        sessions = [
+            (self._load(Artifact.open(folder)), self.reader(configuration)) for configuration, folder in entrants
+        ]
+        runs = [partial(session.run, self.request(reader)) for session, reader in sessions]
+        first = partial(self._dense_session(dense).run, self.request(self.subject))
+        with one_at_a_time():
+            around = conditions()
+            times = interleaved([first, *runs], ROUND_SECONDS * len(runs)).T
+        return [latency(ratio(own, times[0]), base, None, around).to_json() for own in times[1:]]
 
     def request(self, reader: Subject) -> Batch:
         """Return the request whose latency is measured, of as many tokens as the reader makes of the same text."""
@@ -309,7 +340,6 @@ class Evaluator:
             dense_session=self._dense_session(reference.folder) if reference.dense else None,
             dense=reference.dense,
             cost=reference.cost,
-            lock=reference.folder.parent / "latency.lock",
         )
 
     def _dense_session(self, folder: Path) -> Session:

@@ -38,6 +38,10 @@ class Point:
         kind: How it came about.
         feasible: Whether the study's constraints are kept.
         held_out: Value on the held-out split by objective.
+        changes: How the held-out value differs from the dense model's, paired, by objective: ``value``, ``interval``
+            and the ``p`` of McNemar's test.
+        final: Measurements of a last tournament of the front by objective: ``value`` and ``interval``.
+        noisy: Objectives whose interval is wider than it should be, for the machine was not quiet.
         run: The run folder, from which it can be exported.
 
     Raises:
@@ -51,6 +55,9 @@ class Point:
     kind: str = "sampled"
     feasible: bool = True
     held_out: Mapping[str, float] = field(default_factory=dict)
+    changes: Mapping[str, Json] = field(default_factory=dict)
+    final: Mapping[str, Json] = field(default_factory=dict)
+    noisy: tuple[str, ...] = ()
     run: Path | None = None
 
     def __post_init__(self) -> None:
@@ -62,6 +69,9 @@ class Point:
         found: Json = {"trial": self.trial, **self.values}
         found["intervals"] = {name: list(pair) for name, pair in self.intervals.items()}
         found["held_out"] = dict(self.held_out)
+        found["changes"] = dict(self.changes)
+        found["final"] = dict(self.final)
+        found["noisy"] = list(self.noisy)
         found["configuration"] = dict(self.configuration)
         return found
 
@@ -178,12 +188,55 @@ class Front:
         sign = 1 if self.objectives[wanted]["direction"] == "minimize" else -1
         return min(zip(points, away, strict=True), key=lambda pair: (sign * pair[0].values[wanted], pair[1]))[0]
 
+    def optimism(self) -> float | None:
+        """Return by how much more accurate the front seems on the search split than on the held-out one.
+
+        The mean of what its points lose between the splits beyond what the dense model loses; None where that is not
+        known.
+        """
+        name = "accuracy"
+        known = [point for point in self.points if name in point.held_out and point.trial != self.dense.trial]
+        if not known or name not in self.dense.held_out:
+            return None
+        lost = [point.values[name] - point.held_out[name] for point in known]
+        return float(np.mean(lost)) - (self.dense.values[name] - self.dense.held_out[name])
+
+    def rivals(self) -> dict[int, int]:
+        """Return for some points another one that may beat it: better in something, and no worse within the intervals.
+
+        What was measured again after the search counts where all points were.
+        """
+        found = {}
+        ends = {name: self._ends(name) for name in self.objectives}
+        for point in self.points:
+            others = [other for other in self.points if other is not point and _may_beat(ends, other, point)]
+            if others:
+                first = next(iter(self.objectives))
+                found[point.trial] = min(others, key=lambda other: (other.values[first], other.trial)).trial
+        return found
+
+    def _ends(self, name: str) -> dict[int, tuple[float, float]]:
+        """Return the ends of one objective's interval by trial, so that less is better."""
+        sources = [
+            {p.trial: p.changes[name]["interval"] for p in self.points if name in p.changes},
+            {p.trial: p.final[name]["interval"] for p in self.points if name in p.final},
+            {p.trial: p.intervals.get(name, (p.values[name], p.values[name])) for p in self.points},
+        ]
+        found = next(source for source in sources if len(source) == len(self.points))
+        minimized = self.objectives[name]["direction"] == "minimize"
+        return {trial: (low, high) if minimized else (-high, -low) for trial, (low, high) in found.items()}
+
     def hypervolume(self) -> float:
         """Return the share of the box between the dense model and the ideal that the front dominates.
 
         See :class:`slimfront.search.box.Box`.
         """
         return Box.of(self.objectives, self.dense.values, self.limits).hypervolume([p.values for p in self.points])
+
+
+def _may_beat(ends: Mapping[str, Mapping[int, tuple[float, float]]], other: Point, point: Point) -> bool:
+    pairs = [(of[other.trial], of[point.trial]) for of in ends.values()]
+    return all(own[0] <= theirs[1] for own, theirs in pairs) and any(own[1] < theirs[0] for own, theirs in pairs)
 
 
 def _broken(limit: Limit, point: Point, dense: Point) -> float:

@@ -227,14 +227,28 @@ class Records:
 
     def hold_out(self, number: int, measurements: Json) -> None:
         """Record measurements on the held-out split; on the study, for finished trials are frozen."""
-        with storage_errors(self.path):
-            text = self.study.user_attrs.get("slimfront:held_out", "{}")
-            self.study.set_user_attr("slimfront:held_out", json.dumps({**json.loads(text), str(number): measurements}))
+        self._note("held_out", {number: measurements})
 
     def held_out(self) -> dict[int, Json]:
         """Return the measurements on the held-out split by trial."""
+        return self._notes("held_out")
+
+    def finish_tournament(self, measurements: Mapping[int, Json]) -> None:
+        """Record the latency of trials that were measured in the same rounds after the search."""
+        self._note("final", measurements)
+
+    def final(self) -> dict[int, Json]:
+        """Return the latency that was measured in a last tournament by trial."""
+        return self._notes("final")
+
+    def _note(self, what: str, entries: Mapping[int, Json]) -> None:
+        known = {**self._notes(what), **entries}
         with storage_errors(self.path):
-            text = self.study.user_attrs.get("slimfront:held_out", "{}")
+            self.study.set_user_attr(f"slimfront:{what}", json.dumps({str(n): entry for n, entry in known.items()}))
+
+    def _notes(self, what: str) -> dict[int, Json]:
+        with storage_errors(self.path):
+            text = self.study.user_attrs.get(f"slimfront:{what}", "{}")
         return {int(number): entry for number, entry in json.loads(text).items()}
 
     @functools.cached_property

@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -107,7 +107,7 @@ class Run:
             raise NoFeasiblePoint(
                 "no trial has finished yet", where=str(self.folder), hint="let 'slimfront launch' run longer"
             )
-        held_out = records.held_out()
+        again, final = records.held_out(), records.final()
         if trials[0].kind != "dense":
             raise RecordsError(
                 "the dense model's trial is missing from the records",
@@ -116,7 +116,7 @@ class Run:
                 allowed="trial 0, the dense model",
                 hint="restore the file, or search again in another --run",
             )
-        points = [self._point(trial, held_out) for trial in trials if trial.cached_from is None]
+        points = [self._point(trial, again, final) for trial in trials if trial.cached_from is None]
         objectives = records.objectives()
         limits = {
             name: parse_limit(name, text, objectives[name]["unit"], f"constraints.{name}")
@@ -124,8 +124,8 @@ class Run:
         }
         return Front.of(objectives, points[0], points, limits)
 
-    def _point(self, trial: Trial, held_out: dict[int, Json]) -> Point:
-        measured = trial.measurements
+    def _point(self, trial: Trial, again: Mapping[int, Json], final: Mapping[int, Json]) -> Point:
+        measured, held_out = trial.measurements, again.get(trial.number, {})
         return Point(
             trial=trial.number,
             values={name: entry["value"] for name, entry in measured.items()},
@@ -133,7 +133,10 @@ class Run:
             configuration=trial.configuration,
             kind=trial.kind,
             feasible=trial.feasible,
-            held_out={name: entry["value"] for name, entry in held_out.get(trial.number, {}).items()},
+            held_out={name: entry["value"] for name, entry in held_out.items()},
+            changes={name: entry["change"] for name, entry in held_out.items() if "change" in entry},
+            final={"latency": final[trial.number]} if trial.number in final else {},
+            noisy=tuple(name for name, entry in measured.items() if entry.get("noisy")),
             run=self.folder,
         )
 

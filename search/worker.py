@@ -91,10 +91,13 @@ class Server:
         from slimfront.spaces.configuration import Configuration
 
         start = time.perf_counter()
+        if task["do"] == "tournament":
+            entrants = [(Configuration(entry["configuration"]), Path(entry["folder"])) for entry in task["entrants"]]
+            return {"latency": self._evaluator.tournament(entrants, Path(task["dense_folder"]), task["base"])}
         folder = Path(task["folder"])
         configuration = Configuration(task["configuration"])
         if task["do"] == "held_out":
-            return {"held_out": self._evaluator.held_out(configuration, folder)}
+            return {"held_out": self._evaluator.held_out(configuration, folder, Path(task["dense_folder"]))}
         if task["do"] == "rebuild":
             rebuilt: Json = self._evaluator.rebuild(configuration, folder)
             return rebuilt

@@ -39,10 +39,15 @@ def agreement(run: Run) -> dict[str, float]:
     return rank_correlations(pairs)
 
 
-def agreement_line(run: Run) -> str:
-    """Return the rank correlations in a line; empty where too few trials were predicted."""
-    found = ", ".join(f"{name} {value:.2f}" for name, value in agreement(run).items())
-    return f"rank correlation of predicted and measured: {found}" if found else ""
+def notes(run: Run, front: Front) -> list[str]:
+    """Return in lines how far predictions agreed with measurements, and the search split with the held-out one."""
+    lines, correlations, optimism = [], agreement(run), front.optimism()
+    if correlations:
+        found = ", ".join(f"{name} {value:.2f}" for name, value in correlations.items())
+        lines.append(f"rank correlation of predicted and measured: {found}")
+    if optimism is not None:
+        lines.append(f"the search split flatters the front by {100 * optimism:.1f} points more than the dense model")
+    return lines
 
 
 def as_json(run: Run, front: Front, points: Sequence[Point]) -> Json:
@@ -54,6 +59,7 @@ def as_json(run: Run, front: Front, points: Sequence[Point]) -> Json:
         "dense": dict(front.dense.values),
         "trials": counts(run),
         "hypervolume": front.hypervolume(),
+        "optimism": front.optimism(),
         "prediction": agreement(run),
         "front": [point.to_json() for point in points],
     }
@@ -64,12 +70,16 @@ def as_csv(front: Front, points: Sequence[Point]) -> str:
     names = list(front.objectives)
     held_out = sorted({name for point in points for name in point.held_out})
     parameters = sorted({name for point in points for name in point.configuration})
+    final = sorted({name for point in points for name in point.final})
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["trial", *names, *(f"held_out/{name}" for name in held_out), *parameters])
+    writer.writerow(
+        ["trial", *names, *(f"held_out/{name}" for name in held_out), *(f"final/{name}" for name in final), *parameters]
+    )
     for point in points:
         row: list[object] = [point.trial, *(point.values[name] for name in names)]
         row += [point.held_out.get(name, "") for name in held_out]
+        row += [point.final[name]["value"] if name in point.final else "" for name in final]
         row += [point.configuration.get(name, "") for name in parameters]
         writer.writerow(row)
     return out.getvalue()

@@ -18,15 +18,31 @@ def front_table(front: Front, points: Sequence[Point], title: str) -> Table:
     table.add_column("trial", justify="right")
     for name in front.objectives:
         table.add_column(name, justify="right")
-    table.add_column("held out", justify="right")
+    table.add_column("measured again", justify="right")
     table.add_column("what was done", overflow="fold")
     shown = [front.dense, *(point for point in points if point.trial != front.dense.trial)]
+    rivals = front.rivals()
     for point in shown:
         cells = [_cell(front, point, name) for name in front.objectives]
-        held_out = ", ".join(f"{value:.4f}" for value in point.held_out.values()) or "–"
         label = "dense" if point.trial == front.dense.trial else summary(point.configuration)
-        table.add_row(str(point.trial), *cells, held_out, label)
+        if point.trial in rivals:
+            label += f"; may be beaten by trial {rivals[point.trial]}"
+        table.add_row(str(point.trial), *cells, _again(front, point), label)
     return table
+
+
+def _again(front: Front, point: Point) -> str:
+    """Return what was measured again after the search: on the held-out split, and in the tournament."""
+    parts = []
+    for name, value in point.held_out.items():
+        text = f"{value:.4f}"
+        if name in point.changes and point.trial != front.dense.trial:
+            change = point.changes[name]
+            low, high = change["interval"]
+            text += f" ({change['value']:+.4f} ± {(high - low) / 2:.4f})"
+        parts.append(text)
+    parts += [readable(entry["value"], front.units[name]) for name, entry in point.final.items()]
+    return ", ".join(parts) or "–"
 
 
 def _cell(front: Front, point: Point, name: str) -> str:
@@ -36,7 +52,7 @@ def _cell(front: Front, point: Point, name: str) -> str:
         return text
     if name in point.intervals:
         low, high = (readable(end, front.units[name]).split(" ")[0] for end in point.intervals[name])
-        text += f" [{low}, {high}]"
+        text += f" [{low}, {high}{', noisy' if name in point.noisy else ''}]"
     if front.objectives[name]["direction"] == "minimize":
         return f"{text} ({dense / value:.1f}× less)" if value <= dense else f"{text} ({value / dense:.1f}× more)"
     return f"{text} ({value - dense:+.4f})"

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from slimfront.objectives.latency import interleaved
 from slimfront.objectives.runtimes import Runtime, Session
 from slimfront.objectives.runtimes.runtime import Blueprint
+from slimfront.objectives.stopwatch import interleaved, one_at_a_time
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.domain import Value
 from slimfront.spaces.draft import Draft, Scores
@@ -175,7 +175,9 @@ class Bench:
         reference = self._session(self.space.dense())
         for number, configuration in enumerate(chosen):
             session = self._session(configuration)
-            own, base = interleaved(partial(session.run, self.request), partial(reference.run, self.request))
+            runs = [partial(one.run, self.request) for one in (reference, session)]
+            with one_at_a_time():
+                base, own = interleaved(runs).T
             found.append((dict(configuration), float(np.median(own) / np.median(base))))
             progress("timing whole models on the target", (number + 1) / len(chosen))
         return found

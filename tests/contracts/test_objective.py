@@ -56,7 +56,6 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Artifa
                 dense_request=request,
                 dense={"size": first[0].size(), "latency": 2.0, "accuracy": 0.75} if first else {},
                 cost=1.0,
-                lock=root / "lock",
             ),
         )
     return found

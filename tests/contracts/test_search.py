@@ -82,6 +82,15 @@ def test_front_document(finished_run: Path) -> None:
         assert set(point["held_out"]) == {"accuracy"} and set(point["intervals"]) == {"latency", "accuracy"}
         low, high = point["intervals"]["latency"]
         assert low <= point["latency"] <= high
+        change = point["changes"]["accuracy"]
+        dense_held_out = point["held_out"]["accuracy"] - change["value"]
+        assert change["interval"][0] <= change["value"] <= change["interval"][1] and 0 <= change["p"] <= 1
+        assert 0.5 < dense_held_out < 1 and (point["trial"] == 0) == (not point["final"])
+        if point["final"]:
+            low, high = point["final"]["latency"]["interval"]
+            assert (
+                low <= point["final"]["latency"]["value"] <= high and "load" in point["final"]["latency"]["conditions"]
+            )
     for one in document["front"]:
         for other in document["front"]:
             better = other["size"] <= one["size"] and other["latency"] <= one["latency"]
@@ -89,6 +98,7 @@ def test_front_document(finished_run: Path) -> None:
             assert not (better and strictly and other["accuracy"] >= one["accuracy"])
     rows = forked("inspect", finished_run, "--csv").stdout.splitlines()
     assert len(rows) == len(document["front"]) + 1 and rows[0].startswith("trial,size,latency,accuracy,held_out/")
+    assert "final/latency" in rows[0] and document["optimism"] is not None
     assert forked("inspect", finished_run, "--where", "size <= dense / 1000").returncode == 1
     assert forked("inspect", finished_run, "--where", "sise <= 3MB").returncode == 2
     assert "\x1b" not in forked("inspect", finished_run).stdout

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -65,3 +67,33 @@ def test_a_point_is_told_in_words() -> None:
     assert summary(Configuration(cut)) == "50% of the vocabulary removed; 25% of heads and 75% of neurons removed"
     assert summary(Configuration({"sparsity/all": 0.5})) == "50% of heads and neurons removed"
     assert summary(Configuration({"sparsity/a.0.attention": 0.0, "sparsity/a.0.ffn": 0.5})) == "50% of neurons removed"
+
+
+def again(trial: int, size: float, accuracy: float, held_out: float, change: float = 0.0, reach: float = 0.01) -> Point:
+    ends = [change - reach, change + reach]
+    return replace(
+        point(trial, size, accuracy),
+        intervals={"accuracy": (accuracy - 0.03, accuracy + 0.03)},
+        held_out={"accuracy": held_out},
+        changes={"accuracy": {"value": change, "interval": ends, "p": 1.0}},
+    )
+
+
+def test_a_point_that_a_smaller_one_may_beat_is_told() -> None:
+    dense = again(0, 100, 0.80, 0.82, reach=0.001)
+    chosen = [dense, again(1, 50, 0.79, 0.80, -0.02), again(2, 20, 0.78, 0.798, -0.022), again(3, 5, 0.7, 0.72, -0.1)]
+    front = Front.of(OBJECTIVES, dense, chosen)
+    assert len(front.points) == 4
+    # Paired with the dense model on the held-out split 2 is no worse than 1, and 3 surely is.
+    assert front.rivals() == {1: 2}
+    # As long as not all were measured again, the intervals of the search count: they are wide.
+    rest = [replace(one, changes={}) if one.trial == 3 else one for one in chosen]
+    assert Front.of(OBJECTIVES, dense, rest).rivals() == {0: 2, 1: 2}
+
+
+def test_what_the_search_split_flatters_is_told() -> None:
+    dense = again(0, 100, 0.80, 0.82)
+    front = Front.of(OBJECTIVES, dense, [dense, again(1, 50, 0.79, 0.78), again(2, 20, 0.78, 0.75)])
+    # Dense is 0.02 better on the other split, the two are 0.01 and 0.03 worse.
+    assert front.optimism() == pytest.approx(0.02 + 0.02)
+    assert Front.of(OBJECTIVES, dense, [point(0, 100, 0.8), point(1, 50, 0.79)]).optimism() is None

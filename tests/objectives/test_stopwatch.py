@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import multiprocessing
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from slimfront.objectives.stopwatch import (
+    LEAST_ROUNDS,
+    MOST_ROUNDS,
+    Ratio,
+    conditions,
+    interleaved,
+    median,
+    one_at_a_time,
+    ratio,
+)
+
+
+def times(rng: np.random.Generator, factor: float, rounds: int = 60, load: float = 0.0) -> np.ndarray:
+    """Return made-up milliseconds of two runs; a load comes and goes, and slows each down by an amount of its own."""
+    state, slow = rng.random() < 0.5, []
+    for _ in range(rounds):
+        state = state if rng.random() < 0.8 else not state
+        slow.append(1 + load * state * rng.uniform(0.5, 1.5, size=2))
+    noise = np.exp(0.02 * rng.standard_normal((rounds, 2)))
+    return 5.0 * noise * np.array(slow) * np.array([1.0, factor])
+
+
+@pytest.mark.parametrize("load", [0.0, 0.6])
+def test_the_same_run_is_rarely_found_faster_or_slower(load: float) -> None:
+    rng = np.random.default_rng(0)
+    wrong = 0
+    for _ in range(400):
+        dense, own = times(rng, 1.0, load=load).T
+        found = ratio(own, dense)
+        assert found.low <= found.value <= found.high
+        wrong += not found.low <= 1.0 <= found.high
+    assert wrong <= 0.07 * 400
+
+
+def test_a_slower_run_is_found_slower_or_the_measurement_is_noisy() -> None:
+    rng = np.random.default_rng(1)
+    for factor, load in ((1.05, 0.0), (1.2, 0.0), (1.1, 0.6)):
+        told = [ratio(own, dense) for dense, own in (times(rng, factor, load=load).T for _ in range(100))]
+        assert np.mean([found.high < 1 for found in told]) <= 0.02
+        assert np.mean([found.low > 1 or found.noisy for found in told]) >= 0.95
+
+
+def test_noise_is_what_is_wider_than_it_should_be() -> None:
+    assert Ratio(0.5, 0.48, 0.52).noisy and not Ratio(0.5, 0.492, 0.508).noisy
+    own = 3.0 + 0.01 * np.random.default_rng(2).standard_normal(50)
+    value, low, high = median(own)
+    assert low <= value == np.median(own) <= high and high - low < 0.02
+
+
+def test_rounds_go_on_until_the_interval_is_narrow_or_time_is_up() -> None:
+    calls = [0, 0, 0]
+
+    def run(place: int) -> None:
+        calls[place] += 1
+        time.sleep(0.001)
+
+    found = interleaved([lambda: run(0), lambda: run(1), lambda: run(2)], seconds=5.0)
+    assert found.shape[1] == 3 and LEAST_ROUNDS <= len(found) <= MOST_ROUNDS and (found >= 1.0).all()
+    # Each is run once before it is timed, and some more to warm up.
+    assert len(set(calls)) == 1 and calls[0] > 2 * len(found)
+    assert len(interleaved([lambda: time.sleep(0), lambda: time.sleep(0.002)], seconds=0.0)) == LEAST_ROUNDS
+
+
+def _hold(folder: Path, told: multiprocessing.Queue) -> None:  # type: ignore[type-arg]
+    with one_at_a_time(folder):
+        told.put(time.monotonic())
+        time.sleep(0.3)
+        told.put(time.monotonic())
+
+
+def test_two_processes_measure_one_after_the_other(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    told = context.Queue()
+    both = [context.Process(target=_hold, args=(tmp_path, told)) for _ in range(2)]
+    for process in both:
+        process.start()
+    stamps = [told.get(timeout=60) for _ in range(4)]
+    for process in both:
+        process.join()
+    assert stamps == sorted(stamps) and stamps[2] - stamps[0] >= 0.3
+
+
+def test_what_bears_on_a_time_is_told() -> None:
+    found = conditions()
+    assert isinstance(found["load"], float) and found["load"] >= 0 and set(found) <= {"load", "cores", "governor"}
