@@ -204,8 +204,11 @@ class Front:
     def rivals(self) -> dict[int, int]:
         """Return for some points another one that may beat it: better in something, and no worse within the intervals.
 
-        What was measured again after the search counts where all points were.
+        Nothing is known of that before all were measured again after the search: the best of many look better than
+        they are.
         """
+        if "accuracy" in self.objectives and not all("accuracy" in point.changes for point in self.points):
+            return {}
         found = {}
         ends = {name: self._ends(name) for name in self.objectives}
         for point in self.points:

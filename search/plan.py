@@ -58,6 +58,10 @@ def describe_plan(study: Study, subject: Subject, space: Space) -> list[str]:
         f" {parameters * 4 / 1e6:.1f} MB in fp32",
         f"data        train {len(subject.train)}, search {len(subject.search)}, held out {len(subject.held_out)};"
         f" labels {', '.join(subject.texts.labels)}; {len(subject.texts.unlabelled)} texts without a label",
+        *(
+            f"  {count} text(s) of the split {one} stand in {other}, too"
+            for (one, other), count in subject.texts.shared().items()
+        ),
         f"dense       {study.train.method if study.train.method != 'none' else 'the checkpoint as it is'}",
         *(
             [f"unlabelled  {len(subject.texts.unlabelled)} texts to learn from"]

@@ -57,6 +57,18 @@ class Splits:
     unlabelled: Examples
     labels: tuple[str, ...]
 
+    def shared(self) -> dict[tuple[str, str], int]:
+        """Return how many texts of one split stand in another one as well, whatever their case and spaces."""
+        known = {name: set(map(_content_of, getattr(self, name).texts)) for name in ("train", "search", "held_out")}
+        pairs = (("search", "train"), ("held_out", "train"), ("held_out", "search"))
+        found = {(one, other): len(known[one] & known[other]) for one, other in pairs}
+        return {pair: count for pair, count in found.items() if count}
+
+
+def _content_of(text: str | tuple[str, str]) -> tuple[str, ...]:
+    parts = (text,) if isinstance(text, str) else text
+    return tuple(" ".join(part.split()).casefold() for part in parts)
+
 
 def load_splits(spec: DataSpec, where: str = "data") -> Splits:
     """Load the table that a study names and draw its splits; a file that was read before is found in the cache.

@@ -25,6 +25,7 @@ NAMES = (
     "rungs",
     "recipes",
     "joint",
+    "latency",
 )
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slimfront.studies.data import UNLABELLED, load_splits
+from slimfront.studies.data import UNLABELLED, Examples, load_splits
+from slimfront.studies.data import Splits as Drawn
 from slimfront.studies.errors import StudyError
 from slimfront.studies.schema import DataSpec, Splits
 
@@ -128,3 +129,13 @@ def test_shares_of_uneven_groups_are_rounded_to_whole_groups(tmp_path: Path) -> 
     frame.to_csv(tmp_path / "r.csv", index=False)
     parts = load_splits(spec(tmp_path / "r.csv", splits=Splits(train=0.6, search=0.2, held_out=0.2)))
     assert [len(part) for part in (parts.search, parts.held_out)] == [60, 60] and 100 < len(parts.train) <= 180
+
+
+def test_texts_that_two_splits_share_are_counted_by_content() -> None:
+    parts = [
+        Examples(texts, (0,) * len(texts)) for texts in (("A good film", "b", "c"), ("a  GOOD film", "d"), ("d", "c"))
+    ]
+    found = Drawn(*parts, unlabelled=Examples((), ()), labels=("x",))
+    assert found.shared() == {("search", "train"): 1, ("held_out", "train"): 1, ("held_out", "search"): 1}
+    pairs = [Examples(((a, b),), (0,)) for a, b in (("p", "q"), ("p", "r"), ("P ", "q"))]
+    assert Drawn(*pairs, unlabelled=Examples((), ()), labels=("x",)).shared() == {("held_out", "train"): 1}
