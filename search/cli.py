@@ -160,6 +160,29 @@ def verify(folder: Annotated[Path, typer.Argument(metavar="DIR", help="An export
 
 
 @app.command()
+def remeasure(
+    run: RunFolder,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure a front anew where it is now: size and latency, and accuracy where this processor computes otherwise."""
+    from slimfront.search.inspect.table import front_table
+    from slimfront.search.progress import Display
+    from slimfront.search.remeasure import remeasure as measure
+    from slimfront.search.run import Run
+
+    opened = Run.open(run)
+    with Display() as listener:
+        found = measure(opened, listener.stage)
+    if as_json:
+        print(json.dumps(found.to_json(), indent=1, allow_nan=False))
+    else:
+        _print_table(front_table(found.front, found.front.points, f"front of {run} on {found.machine}"))
+    left, recomputed = (", ".join(map(str, trials)) or "none" for trials in (found.left, found.recomputed))
+    _say(f"left the front: {left}; answers differ from those of the search: {recomputed}")
+    _say(f"kept in {found.save(opened)}")
+
+
+@app.command()
 def validate(study: StudyFile) -> None:
     """Check a study file with everything that it names; nothing is trained."""
     from slimfront.studies.reader import read_study

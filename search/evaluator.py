@@ -7,21 +7,18 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import log_softmax
-from slimfront.objectives.latency import latency
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.objective import Context
 from slimfront.objectives.paired import change
 from slimfront.objectives.runtimes import Runtime, Session
 from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.objectives.runtimes.runtime import Blueprint, read
-from slimfront.objectives.stopwatch import conditions, interleaved, one_at_a_time, ratio
 from slimfront.search.bank import Bank
 from slimfront.search.clock import Clock
 from slimfront.search.forecast import margins, stratified_mean
@@ -31,6 +28,7 @@ from slimfront.search.recovery.distil import Teacher
 from slimfront.search.recovery.supernet import super_network
 from slimfront.search.recovery.tutor import Tutor
 from slimfront.search.statistics import calibration, importance, teacher_logits
+from slimfront.search.tournament import heat, request
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.criteria import CRITERIA
 from slimfront.spaces.draft import Scores
@@ -48,8 +46,6 @@ from slimfront.studies.subject import Subject, load_subject, trained
 Progress = Callable[[str, float], None]
 Json = dict[str, Any]
 PREDICTIONS, TOKENIZER = "predictions.json", "tokenizer.json"
-# Longest time of a tournament for each who takes part.
-ROUND_SECONDS = 1.0
 # Files that lie beside those that the runtime loads, and that an export needs.
 BESIDE = (PREDICTIONS, TOKENIZER)
 
@@ -312,17 +308,13 @@ class Evaluator:
         sessions = [
             (self._load(Artifact.open(folder)), self.reader(configuration)) for configuration, folder in entrants
         ]
-        runs = [partial(session.run, self.request(reader)) for session, reader in sessions]
-        first = partial(self._dense_session(dense).run, self.request(self.subject))
-        with one_at_a_time():
-            around = conditions()
-            times = interleaved([first, *runs], ROUND_SECONDS * len(runs)).T
-        return [latency(ratio(own, times[0]), base, None, around).to_json() for own in times[1:]]
+        others = [(session, self.request(reader)) for session, reader in sessions]
+        found = heat((self._dense_session(dense), self.request(self.subject)), others, base)
+        return [measurement.to_json() for measurement in found[1:]]
 
     def request(self, reader: Subject) -> Batch:
-        """Return the request whose latency is measured, of as many tokens as the reader makes of the same text."""
-        tokens = min(round(self.study.target.tokens * reader.longer_than(self.subject)), self.subject.max_tokens)
-        return reader.request(self.study.target.batch, tokens)
+        """Return the request whose latency is measured; see :func:`slimfront.search.tournament.request`."""
+        return request(self.study, self.subject, reader)
 
     def _load(self, artifact: Artifact) -> Session:
         with self._clock.stage("session"):

@@ -18,6 +18,7 @@ from slimfront.search.preparation import objectives_of
 from slimfront.search.records import Records
 from slimfront.search.run import Run, only_coordinator
 from slimfront.search.samplers import SAMPLERS
+from slimfront.search.tournament import HEAT
 from slimfront.spaces.space import Space
 from slimfront.studies.errors import SlimfrontError, StudyError, nearest
 from slimfront.studies.limits import Limit, parse_limit
@@ -25,8 +26,6 @@ from slimfront.studies.reader import parse_study, read_study
 from slimfront.studies.schema import Study, seconds
 
 Json = dict[str, Any]
-# So many points of the front, and the dense model, are in memory at once.
-HEAT = 8
 
 
 @dataclass

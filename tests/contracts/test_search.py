@@ -179,6 +179,32 @@ def test_picks(finished_run: Path) -> None:
         front.pick("knee", where="size <= 1 B")
 
 
+def test_a_front_that_is_measured_anew(finished_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished_run, tmp_path / "run")
+    run = Run.open(tmp_path / "run")
+    before = run.front()
+    other = next(point for point in before.points if point.trial != before.dense.trial)
+    # As if this point had answered otherwise on the machine of the search.
+    place = run.artifact(other.trial) / "predictions.json"
+    place.write_text(json.dumps([1 - label for label in json.loads(place.read_text())]))
+    done = forked("remeasure", tmp_path / "run", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["recomputed"] == [other.trial] and found["machine"]
+    known = {point.trial: point for point in before.points}
+    assert set(found["left"]) == set(known) - {point["trial"] for point in found["front"]}
+    for point in found["front"]:
+        old = known[point["trial"]]
+        assert point["size"] == old.values["size"] and point["accuracy"] == old.values["accuracy"]
+        assert point["latency"] != old.values["latency"] and "latency" in point["intervals"]
+    kept = [json.loads(path.read_text()) for path in run.folder.glob("remeasured-*.json")]
+    assert kept == [found]
+    weights = run.artifact(other.trial) / "openvino_model.bin"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    broken = forked("remeasure", tmp_path / "run")
+    assert broken.returncode == 4 and "not what was measured" in broken.stderr
+
+
 def test_same_command_adds_nothing_and_changes_are_refused(finished_run: Path) -> None:
     study = finished_run.parent / "study.yaml"
     before = outcomes(finished_run)

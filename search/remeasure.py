@@ -1,0 +1,179 @@
+"""Measures a front anew, where its files are now: on another machine, or another day."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from slimfront.objectives.measurement import Measurement
+from slimfront.objectives.objective import Context
+from slimfront.objectives.runtimes import RUNTIMES, Runtime, Session
+from slimfront.objectives.runtimes.artifact import Artifact
+from slimfront.search.evaluator import PREDICTIONS, TOKENIZER
+from slimfront.search.front import Front, Point
+from slimfront.search.preparation import objectives_of
+from slimfront.search.run import Run, write_atomically
+from slimfront.search.tournament import HEAT, heat, request
+from slimfront.studies.processor import processor_name
+from slimfront.studies.renumbering import with_backend
+from slimfront.studies.subject import Subject, load_subject
+from slimfront.studies.threads import torch_threads
+
+Json = dict[str, Any]
+Progress = Callable[[str, float], None]
+# Sentences whose answers tell whether this processor computes as the one of the search did.
+PROBE = 64
+
+
+@dataclass(frozen=True)
+class Remeasured:
+    """What became of a front.
+
+    Attributes:
+        front: The front as it is here; points that are no longer on it are among ``everything``.
+        left: Trials that were on the front and are not any more.
+        recomputed: Trials whose answers differ here, so that their accuracy was measured anew.
+        machine: The processor.
+    """
+
+    front: Front
+    left: tuple[int, ...]
+    recomputed: tuple[int, ...]
+    machine: str
+
+    def save(self, run: Run) -> Path:
+        """Write what was found into the run folder and return the file."""
+        stamp = datetime.datetime.now(tz=datetime.UTC).strftime("%Y%m%dT%H%M%S")
+        path = run.folder / f"remeasured-{stamp}.json"
+        write_atomically(path, json.dumps(self.to_json(), indent=1, allow_nan=False))
+        return path
+
+    def to_json(self) -> Json:
+        """Return what was found as JSON."""
+        return {
+            "schema_version": 1,
+            "machine": self.machine,
+            "dense": dict(self.front.dense.values),
+            "front": [point.to_json() for point in self.front.points],
+            "left": list(self.left),
+            "recomputed": list(self.recomputed),
+        }
+
+
+@dataclass
+class _Bench:
+    """What all points need.
+
+    Attributes:
+        run: The run.
+        subject: The texts, as the checkpoint's own tokenizer reads them.
+        runtime: The target.
+    """
+
+    run: Run
+    subject: Subject
+    runtime: Runtime
+    readers: dict[str, Subject] = field(default_factory=dict)
+
+    def reader(self, folder: Path) -> Subject:
+        """Return the subject as the artifact in a folder reads it."""
+        if not (folder / TOKENIZER).is_file():
+            return self.subject
+        state = (folder / TOKENIZER).read_text(encoding="utf-8")
+        if state not in self.readers:
+            self.readers[state] = self.subject.read_by(with_backend(self.subject.tokenizer, state))
+        return self.readers[state]
+
+    def load(self, point: Point) -> tuple[Artifact, Session, Subject]:
+        """Load a point's artifact."""
+        folder = self.run.artifact(point.trial)
+        artifact = Artifact.open(folder)
+        return artifact, self.runtime.load(artifact), self.reader(folder)
+
+    def measured(self, artifact: Artifact, session: Session, reader: Subject) -> tuple[Json, bool]:
+        """Return all measurements but the latency, and whether the answers differ from those of the search."""
+        batch = self.run.study.target.batch
+        ask = reader.request(batch, self.run.study.target.tokens)
+        context = Context(self.runtime, session, reader.search, batch, ask, None, ask, {}, 1.0)
+        differs = _differs(context, artifact.folder)
+        found: dict[str, Measurement | None] = {}
+        for name, objective in objectives_of(self.run.study).items():
+            if name != "latency":
+                kept = objective.on_examples and not differs
+                found[name] = None if kept else objective.measure(artifact, context)
+        return found, differs
+
+
+def remeasure(run: Run, progress: Progress) -> Remeasured:
+    """Measure size and latency of the dense model and of every point of a front anew.
+
+    The accuracy is measured anew only where the first answers differ from those of the search: where the processor
+    computes otherwise.
+
+    Raises:
+        RecordsError: an artifact is missing or damaged.
+        StudyError: the study's model or data cannot be loaded here.
+    """
+    before = run.front()
+    progress("loading the texts", 0.0)
+    with torch_threads(1):
+        subject = load_subject(run.study)
+    bench = _Bench(run, subject, RUNTIMES.get(run.study.target.runtime, where="target.runtime")(run.study.target))
+    others = [point for point in before.points if point.trial != before.dense.trial]
+    artifact, session, reader = bench.load(before.dense)
+    first, found, base = (session, request(run.study, reader, reader)), {}, None
+    recomputed: list[int] = []
+    for start in range(0, max(1, len(others)), HEAT):
+        part = others[start : start + HEAT]
+        loaded = [bench.load(point) for point in part]
+        times = heat(first, [(own, request(run.study, reader, as_read)) for _, own, as_read in loaded], base)
+        base = times[0].value if base is None else base
+        here = list(zip(part, loaded, times[1:], strict=True))
+        here += [(before.dense, (artifact, session, reader), times[0])] if not start else []
+        for point, files, latency in here:
+            measured, differs = bench.measured(*files)
+            recomputed += [point.trial] if differs else []
+            found[point.trial] = _renewed(point, {**measured, "latency": latency})
+        progress("measuring the front anew", min(1.0, (start + HEAT) / max(1, len(others))))
+    front = _front(before, [found[point.trial] for point in (before.dense, *others)])
+    kept = {point.trial for point in front.points}
+    left = tuple(point.trial for point in before.points if point.trial not in kept)
+    return Remeasured(front, left, tuple(sorted(recomputed)), processor_name())
+
+
+def _differs(context: Context, folder: Path) -> bool:
+    """Return whether an artifact's first answers differ from those that lie beside it."""
+    try:
+        recorded = np.array(json.loads((folder / PREDICTIONS).read_text()))
+    except (OSError, ValueError):
+        return True
+    rows = [row for group in context.examples.partition(context.batch) for row in group][:PROBE]
+    return len(recorded) != len(context.examples) or bool((context.see(rows).argmax(axis=1) != recorded[rows]).any())
+
+
+def _renewed(point: Point, measured: Mapping[str, Measurement | None]) -> Point:
+    """Return a point with what was measured anew; what was not stays as it was."""
+    fresh = {name: entry for name, entry in measured.items() if entry is not None and name in point.values}
+    intervals = {name: pair for name, pair in point.intervals.items() if name not in fresh}
+    return replace(
+        point,
+        values={name: fresh[name].value if name in fresh else value for name, value in point.values.items()},
+        intervals=intervals | {name: entry.interval for name, entry in fresh.items() if entry.interval},
+        noisy=tuple(name for name, entry in fresh.items() if entry.noisy),
+        final={},
+    )
+
+
+def _front(before: Front, points: Sequence[Point]) -> Front:
+    dense = points[0]
+    broken = [
+        any(limit.violation(point.values[name], dense.values) > 0 for name, limit in before.limits.items())
+        for point in points
+    ]
+    kept = [replace(point, feasible=not bad) for point, bad in zip(points, broken, strict=True)]
+    return Front.of(before.objectives, dense, kept, before.limits)
