@@ -35,6 +35,9 @@ def model_card(source: Exported, labels: Sequence[str]) -> str:
         interval = point.intervals.get(name)
         shown = f"{readable(interval[0], unit)} – {readable(interval[1], unit)}" if interval else "exact"
         held_out = readable(point.held_out[name], unit) if name in point.held_out else ""
+        if name in point.changes:
+            low, high = point.changes[name]["interval"]
+            held_out += f" (change from dense {point.changes[name]['value']:+.4f}, {low:+.4f} to {high:+.4f})"
         values = (
             readable(point.values[name], unit),
             shown,

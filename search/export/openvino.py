@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from slimfront.objectives.download import downloaded
 from slimfront.objectives.runtimes.artifact import MANIFEST, Artifact
 from slimfront.search.evaluator import TOKENIZER
 from slimfront.search.export.card import model_card
@@ -47,6 +48,8 @@ class OpenVinoExporter(Exporter):
             "values": dict(source.point.values),
             "intervals": {name: list(pair) for name, pair in source.point.intervals.items()},
             "held_out": dict(source.point.held_out),
+            "changes": dict(source.point.changes),
+            "final": dict(source.point.final),
             "dense": dict(source.front.dense.values),
             "configuration": dict(source.point.configuration),
             "labels": list(splits.labels),
@@ -71,6 +74,8 @@ class OpenVinoExporter(Exporter):
         found: Json = {"bytes": artifact.size(), "examples": 0}
         if "size" in values:
             _require_equal("bytes", artifact.size(), values["size"], folder)
+        if "download" in values:
+            _require_equal("bytes to download", downloaded(artifact), values["download"], folder)
         if not (folder / EXAMPLES).is_file():
             return found
         process = subprocess.run(
