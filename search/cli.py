@@ -149,6 +149,31 @@ def export(
 
 
 @app.command()
+def rebuild(
+    run: RunFolder,
+    trial: Annotated[int, typer.Option(help="The trial's number.")],
+    out: Annotated[Path | None, typer.Option(help="Keep the files in this new folder.")] = None,
+) -> None:
+    """Make the files of a trial once more and compare their sums with those that were measured."""
+    import tempfile
+
+    from slimfront.search.rebuild import rebuild as make
+    from slimfront.search.rebuild import recorded
+    from slimfront.search.run import Run
+    from slimfront.studies.errors import StudyError
+
+    if out is not None and out.exists():
+        raise StudyError("this is already there", where="--out", given=str(out), hint="name a new folder")
+    opened = Run.open(run)
+    chosen = recorded(opened, trial)
+    _say("making the files in a fresh process")
+    with tempfile.TemporaryDirectory() as scratch:
+        files = make(opened, chosen, out or Path(scratch) / "artifact")
+    _say("every file equals the one that was measured")
+    print(json.dumps({"trial": trial, "files": files}))
+
+
+@app.command()
 def verify(folder: Annotated[Path, typer.Argument(metavar="DIR", help="An exported folder.")]) -> None:
     """Load an exported folder in a fresh process and compare it with its record."""
     from slimfront.search.export import verify as compare

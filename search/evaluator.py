@@ -22,6 +22,7 @@ from slimfront.objectives.runtimes.runtime import Blueprint, read
 from slimfront.search.bank import Bank
 from slimfront.search.clock import Clock
 from slimfront.search.forecast import margins, stratified_mean
+from slimfront.search.lock import lock
 from slimfront.search.preparation import anatomy_on, lay_space, levels, objectives_of
 from slimfront.search.racing import LOGITS, Bar, Race
 from slimfront.search.recovery.distil import Teacher
@@ -273,12 +274,12 @@ class Evaluator:
         return stratified_mean(kl, np.array(seen), np.abs(margins(logits, context.examples.labels)))
 
     def rebuild(self, configuration: Configuration, folder: Path) -> Json:
-        """Make a configuration's artifact and predictions once more; return the sums of its files."""
+        """Make a configuration's artifact and predictions once more; return the sums of its files and the lock."""
         artifact = self.lower(configuration, folder)
         reader = self.reader(configuration)
         context = self._context(self._load(artifact), reader, reader.search, Reference(folder))
         _keep_predictions(context, folder)
-        return {"files": dict(artifact.files)}
+        return {"files": dict(artifact.files), "lock": lock(self)}
 
     def held_out(self, configuration: Configuration, folder: Path, dense: Path) -> Json:
         """Measure an artifact again on the held-out split; objectives without examples are left out.

@@ -8,6 +8,7 @@ from typing import Any
 
 from slimfront.objectives.runtimes import Runtime
 from slimfront.search.evaluator import Evaluator
+from slimfront.search.lock import lock
 from slimfront.search.mixtures import mixtures
 from slimfront.search.prediction import Predictor, Tables
 from slimfront.search.prediction.building import Builder
@@ -25,7 +26,7 @@ Progress = Callable[[str, float], None]
 
 
 def guide(evaluator: Evaluator, progress: Progress) -> Json:
-    """Return the model's anatomy and the tables of its space, as JSON."""
+    """Return the model's anatomy, the tables of its space, and the lock of what they depend on, as JSON."""
     subject, base, space, target = evaluator.subject, evaluator.base, evaluator.space, evaluator.study.target
     shapes = {name: tuple(value.shape) for name, value in subject.module.named_parameters()}
     bench = Bench(
@@ -53,7 +54,7 @@ def guide(evaluator: Evaluator, progress: Progress) -> Json:
     timing = bench.timing(progress)
     built = builder.build(timing, bench.modes(), losses, rereading.stretch, packed).with_mixtures(mixed)
     tables = _predictor(built, evaluator.runtime, space).calibrated(timing.probes)
-    return {"anatomy": space.anatomy.to_json(), "tables": tables.to_json()}
+    return {"anatomy": space.anatomy.to_json(), "tables": tables.to_json(), "lock": lock(evaluator)}
 
 
 def follow(study: Study, told: Json) -> tuple[Space, Predictor]:

@@ -13,13 +13,11 @@ from slimfront.search.coordinator import Coordinator, Progress
 from slimfront.search.engines import ENGINES, Engine
 from slimfront.search.front import Front, Point
 from slimfront.search.guide import follow
-from slimfront.search.prediction import Predictor
 from slimfront.search.preparation import objectives_of
 from slimfront.search.records import Records
 from slimfront.search.run import Run, only_coordinator
 from slimfront.search.samplers import SAMPLERS
 from slimfront.search.tournament import HEAT
-from slimfront.spaces.space import Space
 from slimfront.studies.errors import SlimfrontError, StudyError, nearest
 from slimfront.studies.limits import Limit, parse_limit
 from slimfront.studies.reader import parse_study, read_study
@@ -72,8 +70,8 @@ def launch(
     with only_coordinator(folder):
         engine = ENGINES.get(loaded.search.engine, where="search.engine")(opened)
         try:
-            space, predictor = _prepare(opened, engine, listener, fresh)
-            _search(opened, space, predictor, engine, started, listener)
+            told = _prepare(opened, engine, listener, fresh)
+            _search(opened, told, engine, started, listener)
         finally:
             engine.close()
     front = opened.front()
@@ -81,10 +79,10 @@ def launch(
     return front
 
 
-def _prepare(run: Run, engine: Engine, listener: Listener, fresh: bool) -> tuple[Space, Predictor]:
-    """Let the first worker load the study; a run that never began leaves nothing behind."""
+def _prepare(run: Run, engine: Engine, listener: Listener, fresh: bool) -> Json:
+    """Let the first worker load the study, and return its guide; a run that never began leaves nothing behind."""
     try:
-        return follow(run.study, engine.prepare(listener.stage))
+        return engine.prepare(listener.stage)
     except SlimfrontError:
         if fresh:
             shutil.rmtree(run.folder, ignore_errors=True)
@@ -135,11 +133,13 @@ def _folder(folder: Path, new: bool) -> Path:
     return candidate
 
 
-def _search(run: Run, space: Space, predictor: Predictor, engine: Engine, started: float, listener: Listener) -> None:
+def _search(run: Run, told: Json, engine: Engine, started: float, listener: Listener) -> None:
     settings = run.study.search
+    space, predictor = follow(run.study, told)
     records = Records(run.folder, create=True)
     objectives = {n: {"unit": o.unit, "direction": o.direction} for n, o in objectives_of(run.study).items()}
     records.begin(run.study.name, objectives)
+    records.set_lock(told["lock"])
     deadline = started + seconds(settings.timeout) if settings.timeout else None
     coordinator = Coordinator(
         run,

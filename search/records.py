@@ -241,6 +241,18 @@ class Records:
         """Return the latency that was measured in a last tournament by trial."""
         return self._notes("final")
 
+    def set_lock(self, lock: Json) -> None:
+        """Record what the artifacts depend on, beside their configurations, unless it was recorded before."""
+        with storage_errors(self.path):
+            if "slimfront:lock" not in self.study.user_attrs:
+                self.study.set_user_attr("slimfront:lock", json.dumps(lock))
+
+    def lock(self) -> Json:
+        """Return what the artifacts depend on; empty where it was not recorded."""
+        with storage_errors(self.path):
+            found: Json = json.loads(self.study.user_attrs.get("slimfront:lock", "{}"))
+        return found
+
     def _note(self, what: str, entries: Mapping[int, Json]) -> None:
         known = {**self._notes(what), **entries}
         with storage_errors(self.path):

@@ -13,11 +13,11 @@ from typing import Any
 from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.search.evaluator import PREDICTIONS
 from slimfront.search.front import Front, Point
-from slimfront.search.records import Records, Trial
-from slimfront.search.remote import Remote
+from slimfront.search.rebuild import rebuild, recorded
+from slimfront.search.records import Trial
 from slimfront.search.run import Run
 from slimfront.studies.cache import file_sha256
-from slimfront.studies.errors import RecordsError, SlimfrontError, StudyError
+from slimfront.studies.errors import RecordsError, StudyError
 from slimfront.studies.registry import Registry
 
 Json = dict[str, Any]
@@ -135,31 +135,9 @@ def verify(folder: Path) -> Json:
 
 def _artifact_folder(run: Run, number: int) -> Path:
     """Return a trial's artifact; one that was not kept is rebuilt and must equal what was measured."""
-    trial = next(trial for trial in Records(run.folder).trials() if trial.number == number)
-    folder = run.artifact(number)
-    if _sound(folder, trial):
-        return folder
-    remote = Remote(run.study.model_dump(mode="json"), run.folder / "logs" / "rebuild.log")
-    task = {
-        "do": "rebuild",
-        "configuration": dict(trial.configuration),
-        "folder": str(folder),
-    }
-    try:
-        answer = remote.ask(task)
-    finally:
-        remote.kill()
-    if "error" in answer:
-        raise SlimfrontError("the artifact cannot be rebuilt", given=answer["message"])
-    if answer["files"] != dict(trial.files):
-        shutil.rmtree(folder, ignore_errors=True)
-        raise RecordsError(
-            "the rebuilt artifact is not the one that was measured",
-            where=f"trial {number}",
-            given=answer["files"],
-            allowed=str(dict(trial.files)),
-            hint="rebuild on the machine and with the versions of the search, or choose a point of the front",
-        )
+    trial, folder = recorded(run, number), run.artifact(number)
+    if not _sound(folder, trial):
+        rebuild(run, trial, folder)
     return folder
 
 

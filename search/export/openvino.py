@@ -14,6 +14,7 @@ from slimfront.objectives.runtimes.artifact import MANIFEST, Artifact
 from slimfront.search.evaluator import TOKENIZER
 from slimfront.search.export.card import model_card
 from slimfront.search.export.exporter import EXPORTERS, RECORD, Exported, Exporter
+from slimfront.search.records import Records
 from slimfront.studies.cache import file_sha256
 from slimfront.studies.data import load_splits
 from slimfront.studies.errors import RecordsError, StudyError
@@ -55,6 +56,7 @@ class OpenVinoExporter(Exporter):
             "labels": list(splits.labels),
             "max_tokens": study.model.max_tokens,
             "batch": study.target.batch,
+            "lock": Records(source.run.folder).lock(),
             "tokenizer": {path.name: file_sha256(path) for path in tokens},
         }
         (folder / RECORD).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")

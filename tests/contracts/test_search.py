@@ -10,16 +10,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from slimfront.search.engines import ENGINES
 from slimfront.search.export import EXPORTERS
+from slimfront.search.rebuild import rebuild
 from slimfront.search.records import Records
 from slimfront.search.run import Run
 from slimfront.spaces.axes.vocabulary import REMOVED
-from slimfront.studies.cache import cache_root
+from slimfront.studies.cache import cache_root, file_sha256
 from slimfront.studies.errors import NoFeasiblePoint, RecordsError, StudyError
 
 from tests.commands import forked, slimfront
@@ -203,6 +205,27 @@ def test_a_front_that_is_measured_anew(finished_run: Path, tmp_path: Path) -> No
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     broken = forked("remeasure", tmp_path / "run")
     assert broken.returncode == 4 and "not what was measured" in broken.stderr
+
+
+def test_a_trial_is_rebuilt_to_the_byte(finished_run: Path, tmp_path: Path) -> None:
+    run, records = Run.open(finished_run), Records(finished_run)
+    trial = next(t for t in records.trials() if t.state == "complete" and t.configuration.get("distillation/steps"))
+    done = forked("rebuild", finished_run, "--trial", trial.number, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {"trial": trial.number, "files": dict(trial.files)}
+    assert {name: file_sha256(tmp_path / "out" / name) for name in trial.files} == trial.files
+    assert forked("rebuild", finished_run, "--trial", trial.number, "--out", tmp_path / "out").returncode == 2
+    assert "measured to its end" in forked("rebuild", finished_run, "--trial", 999).stderr
+    # As if the search had run with other libraries, and its file had been another one.
+    shutil.copytree(finished_run, tmp_path / "run")
+    lock = records.lock()
+    assert lock["torch"] and len(lock["dense weights"]) == 64
+    other = replace(run, folder=tmp_path / "run")
+    Records(other.folder).study.set_user_attr("slimfront:lock", json.dumps({**lock, "torch": "1.0"}))
+    wrong = replace(trial, files=dict.fromkeys(trial.files, "0" * 64))
+    with pytest.raises(RecordsError, match=r"torch: 1\.0, here 2\."):
+        rebuild(other, wrong, tmp_path / "again")
+    assert not (tmp_path / "again").exists()
 
 
 def test_same_command_adds_nothing_and_changes_are_refused(finished_run: Path) -> None:
