@@ -33,6 +33,8 @@ class Context:
         dense_session: The dense artifact, loaded, or None while the dense artifact itself is measured.
         dense_request: The dense model's request.
         dense: The dense artifact's values by objective; empty while it is measured itself.
+        dense_logits: The dense artifact's logits of the examples, ``(examples, classes)``, or None where it is measured
+            itself.
         cost: The latency that is predicted for the artifact, relative to the dense model's: repeatable.
     """
 
@@ -45,6 +47,7 @@ class Context:
     dense_request: Batch
     dense: Mapping[str, float]
     cost: float
+    dense_logits: npt.NDArray[np.float32] | None = None
     _seen: dict[int, Row] = field(default_factory=dict)
 
     @cached_property
@@ -100,9 +103,10 @@ class Objective(ABC):
     """Something measured on an artifact.
 
     Attributes:
-        unit: Unit of the value: ``byte``, ``ms`` or ``fraction``.
+        unit: Unit of the value: ``byte``, ``ms``, ``fraction`` or ``nat``.
         direction: Whether less or more is better.
         description: How the value is to be read.
+        worst: Where the dense model has the best value there is: the value from which on a model is of no use.
         on_examples: Whether it is measured on examples, so that the front is measured again on the held-out split.
         predicted: Whether a prediction stands in for it while a trial is compared with others.
     """
@@ -110,8 +114,15 @@ class Objective(ABC):
     unit: ClassVar[str]
     direction: ClassVar[Direction]
     description: ClassVar[str]
+    worst: ClassVar[float | None] = None
     on_examples: ClassVar[bool] = False
     predicted: ClassVar[bool] = False
+
+    @classmethod
+    def entry(cls) -> dict[str, str | float]:
+        """Return as JSON how values are to be read and compared."""
+        found: dict[str, str | float] = {"unit": cls.unit, "direction": cls.direction}
+        return found if cls.worst is None else {**found, "worst": cls.worst}
 
     @abstractmethod
     def measure(self, artifact: Artifact, context: Context) -> Measurement:

@@ -22,8 +22,9 @@ LEAST = 1e-6
 class Box:
     """From the worst that a point may be to the ideal, objective by objective.
 
-    A minimized objective goes from the dense model's value to zero. A maximized one goes from the study's bound on it
-    (zero where there is none) to the dense model's value: a point that breaks the bound is of no use, and within it
+    A minimized objective goes from the dense model's value to zero, or from a worst value to the dense model's where
+    that is the best there is. A maximized one goes from the study's bound on it (zero where there is none) to the dense
+    model's value: a point that breaks the bound is of no use, and within it
     every part of the tolerated loss counts the same.
 
     Attributes:
@@ -42,8 +43,9 @@ class Box:
         worst, ideal = [], []
         for name, entry in objectives.items():
             minimized = entry["direction"] == "minimize"
-            worst.append(dense[name] if minimized else 0.0)
-            ideal.append(0.0 if minimized else dense[name])
+            away = float(entry["worst"]) if "worst" in entry else dense[name] if minimized else 0.0
+            worst.append(away)
+            ideal.append(dense[name] if "worst" in entry or not minimized else 0.0)
             if name in limits and limits[name].upper == minimized:
                 bound = limits[name].bound(dense)
                 worst[-1] = min(worst[-1], bound) if minimized else max(worst[-1], bound)

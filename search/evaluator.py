@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import log_softmax
+from slimfront.objectives.divergence import divergences
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.objective import Context
 from slimfront.objectives.paired import change
@@ -182,8 +182,8 @@ class Evaluator:
         self._clock = Clock()
         artifact = self.lower(configuration, folder)
         reader = self.reader(configuration)
-        context = self._context(self._load(artifact), reader, reader.search, reference)
         dense = self._logits_of_dense(reference.folder if reference.dense else folder)
+        context = self._context(self._load(artifact), reader, reader.search, reference, dense)
         if not reference.dense:
             context.recall(dense)
         lost = self._race(context, dense, bar, seed, reference.others)
@@ -269,9 +269,9 @@ class Evaluator:
         margins count as they do among all sentences.
         """
         seen, own = context.seen()
-        dense = log_softmax(logits.astype(np.float64), axis=-1)
-        kl = (np.exp(dense[seen]) * (dense[seen] - log_softmax(own.astype(np.float64), axis=-1))).sum(axis=-1)
-        return stratified_mean(kl, np.array(seen), np.abs(margins(logits, context.examples.labels)))
+        return stratified_mean(
+            divergences(logits[seen], own), np.array(seen), np.abs(margins(logits, context.examples.labels))
+        )
 
     def rebuild(self, configuration: Configuration, folder: Path) -> Json:
         """Make a configuration's artifact and predictions once more; return the sums of its files and the lock."""
@@ -293,16 +293,18 @@ class Evaluator:
             Measurements by objective; that of the accuracy has ``change``, paired with the dense model.
         """
         artifact, reader = Artifact.open(folder), self.reader(configuration)
-        before = self._cached_logits(Artifact.open(dense), self.subject.held_out).argmax(axis=1)
-        context = self._context(self._load(artifact), reader, reader.held_out, Reference(folder))
+        before = self._cached_logits(Artifact.open(dense), self.subject.held_out)
+        context = self._context(self._load(artifact), reader, reader.held_out, Reference(folder), before)
         found = {
             name: objective.measure(artifact, context).to_json()
             for name, objective in objectives_of(self.study).items()
             if objective.on_examples
         }
         labels = reader.held_out.labels
-        paired = change(before == labels, context.predictions() == labels)
-        return {name: {**entry, "change": paired.to_json()} for name, entry in found.items()}
+        if "accuracy" in found:
+            paired = change(before.argmax(axis=1) == labels, context.predictions() == labels)
+            found["accuracy"]["change"] = paired.to_json()
+        return found
 
     def tournament(self, entrants: Sequence[tuple[Configuration, Path]], dense: Path, base: float) -> list[Json]:
         """Measure the latency of some artifacts in the same rounds as the dense one, ``base`` milliseconds."""
@@ -321,7 +323,14 @@ class Evaluator:
         with self._clock.stage("session"):
             return self.runtime.load(artifact)
 
-    def _context(self, session: Session, reader: Subject, examples: Encoded, reference: Reference) -> Context:
+    def _context(
+        self,
+        session: Session,
+        reader: Subject,
+        examples: Encoded,
+        reference: Reference,
+        logits: npt.NDArray[np.float32] | None = None,
+    ) -> Context:
         target = self.study.target
         return Context(
             runtime=self.runtime,
@@ -333,6 +342,7 @@ class Evaluator:
             dense_session=self._dense_session(reference.folder) if reference.dense else None,
             dense=reference.dense,
             cost=reference.cost,
+            dense_logits=logits,
         )
 
     def _dense_session(self, folder: Path) -> Session:

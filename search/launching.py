@@ -137,7 +137,7 @@ def _search(run: Run, told: Json, engine: Engine, started: float, listener: List
     settings = run.study.search
     space, predictor = follow(run.study, told)
     records = Records(run.folder, create=True)
-    objectives = {n: {"unit": o.unit, "direction": o.direction} for n, o in objectives_of(run.study).items()}
+    objectives = {name: objective.entry() for name, objective in objectives_of(run.study).items()}
     records.begin(run.study.name, objectives)
     records.set_lock(told["lock"])
     deadline = started + seconds(settings.timeout) if settings.timeout else None

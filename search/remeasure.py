@@ -95,12 +95,17 @@ class _Bench:
         artifact = Artifact.open(folder)
         return artifact, self.runtime.load(artifact), self.reader(folder)
 
-    def measured(self, artifact: Artifact, session: Session, reader: Subject) -> tuple[Json, bool]:
-        """Return all measurements but the latency, and whether the answers differ from those of the search."""
+    def context(self, session: Session, reader: Subject) -> Context:
+        """Return what objectives may use of an artifact."""
         batch = self.run.study.target.batch
         ask = reader.request(batch, self.run.study.target.tokens)
-        context = Context(self.runtime, session, reader.search, batch, ask, None, ask, {}, 1.0)
+        return Context(self.runtime, session, reader.search, batch, ask, None, ask, {}, 1.0)
+
+    def measured(self, artifact: Artifact, context: Context, dense: Context) -> tuple[Json, bool]:
+        """Return all measurements but the latency, and whether the answers differ from those of the search."""
         differs = _differs(context, artifact.folder)
+        if differs and context is not dense:
+            context = replace(context, dense_logits=dense.logits())
         found: dict[str, Measurement | None] = {}
         for name, objective in objectives_of(self.run.study).items():
             if name != "latency":
@@ -127,16 +132,17 @@ def remeasure(run: Run, progress: Progress) -> Remeasured:
     others = [point for point in before.points if point.trial != before.dense.trial]
     artifact, session, reader = bench.load(before.dense)
     first, found, base = (session, request(run.study, reader, reader)), {}, None
-    recomputed: list[int] = []
+    own_context, recomputed = bench.context(session, reader), list[int]()
     for start in range(0, max(1, len(others)), HEAT):
         part = others[start : start + HEAT]
         loaded = [bench.load(point) for point in part]
         times = heat(first, [(own, request(run.study, reader, as_read)) for _, own, as_read in loaded], base)
         base = times[0].value if base is None else base
-        here = list(zip(part, loaded, times[1:], strict=True))
-        here += [(before.dense, (artifact, session, reader), times[0])] if not start else []
-        for point, files, latency in here:
-            measured, differs = bench.measured(*files)
+        contexts = [(files, bench.context(own, as_read)) for files, own, as_read in loaded]
+        here = list(zip(part, contexts, times[1:], strict=True))
+        here += [(before.dense, (artifact, own_context), times[0])] if not start else []
+        for point, (files, context), latency in here:
+            measured, differs = bench.measured(files, context, own_context)
             recomputed += [point.trial] if differs else []
             found[point.trial] = _renewed(point, {**measured, "latency": latency})
         progress("measuring the front anew", min(1.0, (start + HEAT) / max(1, len(others))))

@@ -16,6 +16,7 @@ UNITS: dict[str, dict[str, float]] = {
     },
     "ms": {"us": 1e-3, "ms": 1.0, "s": 1e3},
     "fraction": {"%": 0.01},
+    "nat": {"nat": 1.0, "nats": 1.0},
 }
 _NUMBER = r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 _LIMIT = re.compile(
@@ -76,7 +77,7 @@ def _scaled(number: str, unit: str, objective_unit: str, where: str, text: str) 
 
 
 def _example(unit: str) -> str:
-    return {"byte": '"<= 20 MB"', "ms": '"<= 5 ms"'}.get(unit, '">= dense - 0.01"')
+    return {"byte": '"<= 20 MB"', "ms": '"<= 5 ms"', "nat": '"<= 0.1 nat"'}.get(unit, '">= dense - 0.01"')
 
 
 def parse_limit(objective: str, text: str, unit: str, where: str) -> Limit:
@@ -85,7 +86,7 @@ def parse_limit(objective: str, text: str, unit: str, where: str) -> Limit:
     Args:
         objective: The objective's name.
         text: The expression, such as ``<= 20 MB`` or ``>= dense - 0.01``.
-        unit: The objective's unit (``byte``, ``ms``, ``fraction``).
+        unit: The objective's unit (``byte``, ``ms``, ``fraction``, ``nat``).
         where: The key's path or the option, for the message.
 
     Raises:

@@ -127,13 +127,18 @@ class Screen:
     def _forecast(self, levels: Ints) -> tuple[Floats, Floats]:
         """Return what is expected in the box, and its standard deviation, ``(candidates, objectives)`` each.
 
-        Size is exact, download nearly, and latencies are compared by what is predicted: only the accuracy is uncertain.
+        Size is exact, download nearly, and latencies are compared by what is predicted: only what is lost is uncertain.
         """
         problem = self._archive.problem
         assert problem.predictor is not None and problem.box is not None
         found = problem.predictor.at(levels)
         columns = found.costs()
         spread = np.zeros((len(levels), len(problem.directions)))
+        if "divergence" in problem.directions:
+            place = list(problem.directions).index("divergence")
+            columns["divergence"], scatter = self._correction.divergence(levels, found.loss)
+            # Of a lognormal the mean is uncertain by this part of itself, to first order.
+            spread[:, place] = np.minimum(scatter, 1.0) * columns["divergence"] / (problem.box.span[place] or 1.0)
         if "accuracy" in problem.directions:
             place = list(problem.directions).index("accuracy")
             columns["accuracy"], deviation = self._correction.accuracy(levels, found.loss)

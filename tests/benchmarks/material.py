@@ -140,7 +140,7 @@ class Workplace:
         (folder / "artifacts").mkdir(parents=True, exist_ok=True)
         (folder / "study.json").write_text(dump_study(study))
         run, records = Run.open(folder), Records(folder, create=True)
-        objectives = {n: {"unit": o.unit, "direction": o.direction} for n, o in objectives_of(study).items()}
+        objectives = {name: objective.entry() for name, objective in objectives_of(study).items()}
         records.begin(study.name, objectives)
         sampler = SAMPLERS.get(study.search.sampler, where="sampler")()
         told: list[Coordinator] = []

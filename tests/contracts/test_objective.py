@@ -56,6 +56,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Artifa
                 dense_request=request,
                 dense={"size": first[0].size(), "latency": 2.0, "accuracy": 0.75} if first else {},
                 cost=1.0,
+                dense_logits=first[1].logits() if first else None,
             ),
         )
     return found
@@ -64,11 +65,11 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Artifa
 @pytest.mark.parametrize("name", OBJECTIVES.names())
 def test_objective_contract(name: str, measured: dict[str, tuple[Artifact, Context]]) -> None:
     objective = OBJECTIVES.get(name, where="x")()
-    assert objective.unit in ("byte", "ms", "fraction") and objective.direction in ("minimize", "maximize")
+    assert objective.unit in ("byte", "ms", "fraction", "nat") and objective.direction in ("minimize", "maximize")
     assert objective.description
     for artifact, context in measured.values():
         found = objective.measure(artifact, context)
-        assert found.unit == objective.unit and found.value > 0
+        assert found.unit == objective.unit and (found.value > 0 or (objective.worst and found.value == 0))
         if found.interval is not None:
             assert found.interval[0] <= found.value <= found.interval[1]
         # Whatever steers a sampler must repeat exactly, or a seed would not.
@@ -117,3 +118,19 @@ def test_a_download_is_what_zstandard_leaves(measured: dict[str, tuple[Artifact,
             assert zstandard.ZstdDecompressor().decompress(packed) == (artifact.folder / name).read_bytes()
             total += len(packed)
         assert found.value == total < artifact.size() and found.interval is None
+
+
+def test_divergence_by_hand(measured: dict[str, tuple[Artifact, Context]]) -> None:
+    artifact, context = measured["small"]
+    dense, own = context.dense_logits, context.logits()
+    assert dense is not None
+    expected = torch.nn.functional.kl_div(
+        torch.from_numpy(own).double().log_softmax(1),
+        torch.from_numpy(dense).double().log_softmax(1),
+        log_target=True,
+        reduction="batchmean",
+    )
+    found = OBJECTIVES.get("divergence", where="x")().measure(artifact, context)
+    assert found.value == pytest.approx(float(expected), rel=1e-6) and found.value > 0
+    twin = replace(context, dense_logits=own)
+    assert OBJECTIVES.get("divergence", where="x")().measure(artifact, twin).value == pytest.approx(0, abs=1e-12)

@@ -55,13 +55,23 @@ def test_unprepared_models_go_through(engine: str, kind: str, study_file: StudyF
         data["constraints"] = {"download": "<= dense"}
         data["space"]["unstructured"] = {"granularity": "role", "levels": ["1:4", 0.5]}
         path.write_text(json.dumps(data))
+    if kind == "mpnet":
+        data = json.loads(path.read_text())
+        data["objectives"], data["constraints"] = ["size", "divergence"], {"divergence": "<= 2 nat"}
+        data["search"] |= {"sampler": "evolution", "trials": 7}
+        path.write_text(json.dumps(data))
     checked = slimfront("plan", path)
     assert checked.returncode == 0, checked.stderr
     done = slimfront("launch", path, "--run", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     trials = Records(tmp_path / "run").trials()
     assert trials[0].state == "complete" and {trial.state for trial in trials} <= {"complete", "stopped"}
-    assert len({trial.configuration for trial in trials}) == 5
+    assert len({trial.configuration for trial in trials}) == (7 if kind == "mpnet" else 5)
+    if kind == "mpnet":
+        front = Run.open(tmp_path / "run").front()
+        assert front.dense.values["divergence"] == 0 and 0 < front.hypervolume() < 1
+        assert front.pick("most-accurate").values["divergence"] == 0
+        assert all(set(point.held_out) == {"divergence"} and not point.changes for point in front.points)
     if kind == "modernbert":
         point = Run.open(tmp_path / "run").front().pick("smallest")
         assert point.values["download"] == min(t.value("download") for t in trials if t.state == "complete")

@@ -37,3 +37,13 @@ def test_volume_is_monotone_and_bounded(points: list[tuple[float, ...]], other: 
     before, after = volume(np.array(points)), volume(np.array([*points, other]))
     alone = float(np.prod(1 - np.array(other)))
     assert before - 1e-12 <= after <= before + alone + 1e-12 and after >= alone - 1e-12
+
+
+def test_where_dense_is_best_the_box_begins_at_the_worst_or_at_the_bound() -> None:
+    objectives = {"size": {"direction": "minimize"}, "divergence": {"direction": "minimize", "worst": 0.5}}
+    dense = {"size": 100.0, "divergence": 0.0}
+    assert Box.of(objectives, dense, {}).hypervolume([{"size": 50, "divergence": 0.1}]) == pytest.approx(0.5 * 0.8)
+    limit = parse_limit("divergence", "<= 0.2 nat", "nat", "x")
+    box = Box.of(objectives, dense, {"divergence": limit})
+    assert box.hypervolume([{"size": 50, "divergence": 0.1}]) == pytest.approx(0.5 * 0.5)
+    assert box.hypervolume([{"size": 50, "divergence": 0.3}]) == 0
