@@ -107,6 +107,13 @@ def check_names(study: Study) -> dict[str, Limit]:
     SAMPLERS.get(study.search.sampler, where="search.sampler")
     ENGINES.get(study.search.engine, where="search.engine")
     objectives = objectives_of(study)
+    if study.space.unstructured and "download" not in objectives:
+        raise StudyError(
+            "zeros make nothing but the download smaller",
+            where="space.unstructured",
+            allowed="a study with 'download' among its objectives",
+            hint="add 'download' to 'objectives', or remove space.unstructured",
+        )
     limits = {}
     for name, text in study.constraints.items():
         if name not in objectives:

@@ -17,14 +17,19 @@ def fixed_values(given: Mapping[str, Value], domains: Mapping[str, Domain]) -> d
     """Return the value of each parameter that is kept at one.
 
     Args:
-        given: Values by parameter name or pattern, such as ``bits/*.attention``; of several that match the last counts.
+        given: Values by parameter name or pattern, such as ``bits/*.attention``; of several that match the longest
+            counts, and a parameter's own name before all of them.
         domains: What may be chosen.
 
     Raises:
-        StudyError: nothing is called so, or the value is none that may be chosen.
+        StudyError: nothing is called so, the value is none that may be chosen, or two patterns of the same length say
+            different things of one parameter.
     """
     found: dict[str, Value] = {}
-    for pattern, value in given.items():
+    decided: dict[str, str] = {}
+    # A study file's keys have no order: what counts must not depend on it.
+    for pattern in sorted(given, key=lambda pattern: (pattern in domains, len(pattern), pattern)):
+        value = given[pattern]
         names = [name for name in domains if fnmatchcase(name, pattern)]
         if not names:
             near = nearest(pattern, domains)
@@ -44,5 +49,14 @@ def fixed_values(given: Mapping[str, Value], domains: Mapping[str, Domain]) -> d
                     allowed=", ".join(map(str, values)),
                     hint="choose an allowed one, or add it to the levels of its axis",
                 )
-            found[name] = values[values.index(value)]
+            rival = decided.get(name, "")
+            if len(rival) == len(pattern) and found[name] != value:
+                raise StudyError(
+                    f"two patterns give {name} different values",
+                    where=f"{WHERE}.{pattern}",
+                    given=value,
+                    allowed=f"{found[name]}, as {rival!r} says",
+                    hint="make one of them longer, or name the parameter itself",
+                )
+            found[name], decided[name] = values[values.index(value)], pattern
     return found

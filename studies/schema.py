@@ -201,12 +201,12 @@ class BitsSpec(Strict):
 
 
 def _zeros(value: object) -> object:
-    pair = re.fullmatch(r"(\d{1,2}):(\d{1,2})", value) if isinstance(value, str) else None
+    pair = re.fullmatch(r"([0-9]{1,2}):([0-9]{1,2})", value) if isinstance(value, str) else None
     if pair is None and not (isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1):
         raise ValueError("a level is a share of the weights from 0 to below 1, or 'n:m', such as '2:4'")
     if pair and not (int(pair[2]) in (2, 4, 8, 16, 32) and 0 < int(pair[1]) < int(pair[2])):
         raise ValueError("of 'n:m' m is 2, 4, 8, 16 or 32, and n is less but at least 1")
-    return value if pair else float(value)  # type: ignore[arg-type]
+    return f"{int(pair[1])}:{int(pair[2])}" if pair else float(value)  # type: ignore[arg-type]
 
 
 Zeros = Annotated[float | str, BeforeValidator(_zeros)]
@@ -255,6 +255,12 @@ class DistillationSpec(Strict):
         return (value,) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
+def _value(value: object) -> object:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("the value of a parameter is a number or a text")
+    return value
+
+
 class SpaceSpec(Strict):
     """The axes; one that is absent stays at its dense setting.
 
@@ -269,7 +275,7 @@ class SpaceSpec(Strict):
     unstructured: UnstructuredSpec | None = None
     precision: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
     distillation: DistillationSpec | None = None
-    fixed: dict[str, int | float | str] = Field(default_factory=dict)
+    fixed: dict[str, Annotated[int | float | str, BeforeValidator(_value)]] = Field(default_factory=dict)
 
 
 class SharedRecovery(Strict):
@@ -375,8 +381,4 @@ class Study(Strict):
             raise ValueError("'objectives' names one objective twice; name each once")
         if self.target.tokens > self.model.max_tokens:
             raise ValueError("'target.tokens' is larger than 'model.max_tokens'; lower it or raise the other")
-        if self.space.unstructured and "download" not in self.objectives:
-            raise ValueError(
-                "'space.unstructured' makes only the download smaller; add 'download' to 'objectives', or remove it"
-            )
         return self

@@ -38,7 +38,8 @@ def draw_front(front: Front, path: Path, title: str) -> None:
 
 def _panel(axis: Any, front: Front, x: str, y: str) -> None:
     chosen = {point.trial for point in front.points}
-    others = [point for point in front.everything if point.trial not in chosen and point.kind == "sampled"]
+    landmarks = ("dense", "uniform")
+    others = [point for point in front.everything if point.trial not in chosen and point.kind not in landmarks]
     uniform = [point for point in front.everything if point.kind == "uniform"]
     _scatter(axis, front, others, x, y, color="0.75", s=16, label="other trials")
     _scatter(axis, front, uniform, x, y, color="#d98c2b", marker="s", s=26, label="uniform settings")

@@ -53,7 +53,9 @@ class Unstructured(Axis):
                 draft.zeros.update(dict.fromkeys(weights, pattern))
 
 
-def _order(level: Value) -> tuple[float, bool]:
-    """Return what ascends with what is lost: of n:m and a free choice of the same share the former loses more."""
+def _order(level: Value) -> tuple[float, float]:
+    """Return what ascends with what is lost: of the same share more is lost where there are fewer neighbours."""
     pattern = Pattern.of(level)
-    return (pattern.share, bool(pattern.neighbours)) if pattern else (0.0, False)
+    if pattern is None:
+        return 0.0, 0.0
+    return pattern.share, 1 / pattern.neighbours if pattern.neighbours else 0.0

@@ -40,12 +40,16 @@ class Pattern:
         found = torch.zeros(prices.shape, dtype=torch.bool)
         if whole:
             grouped = prices[:, :whole].reshape(rows, -1, width)
-            found[:, :whole] = _lowest(grouped, round(self.share * width)).reshape(rows, whole)
+            found[:, :whole] = _lowest(grouped, self.count(width)).reshape(rows, whole)
         if whole < columns:
             # As many stay as of a whole group, if there are so many.
             left = columns - whole
-            found[:, whole:] = _lowest(prices[:, whole:], max(0, left - width + round(self.share * width)))
+            found[:, whole:] = _lowest(prices[:, whole:], max(0, left - width + self.count(width)))
         return found
+
+    def count(self, width: int) -> int:
+        """Return how many of so many weights become zero: one at least, and not all."""
+        return min(max(1, round(self.share * width)), width - 1)
 
 
 def _lowest(prices: torch.Tensor, count: int) -> torch.Tensor:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from dataclasses import replace
 
 import pytest
 import torch
 from slimfront.spaces.axes import AXES
 from slimfront.spaces.draft import Draft
-from slimfront.spaces.structure import walk
+from slimfront.spaces.structure import Anatomy, walk
 from slimfront.studies.compressed import Capabilities
 from slimfront.studies.schema import (
     BitsSpec,
@@ -78,3 +80,17 @@ def test_axis_contract(name: str, granularity: str) -> None:
 def test_absent_section_leaves_no_choice(name: str) -> None:
     axis = AXES.get(name, where="space")(SpaceSpec(), walk(make_encoder("bert"), example_inputs()), CAPABILITIES)
     assert axis.domains() == {}
+
+
+def test_levels_of_zeros_have_one_order_whatever_they_are_called() -> None:
+    """Of the same share more is lost the fewer neighbours there are to choose from; sets have no order of their own."""
+    given = ("4:8", "1:2", 0.5, "02:4", "2:4", 0.25)
+    for levels in itertools.permutations(given, len(given)):
+        spec = SpaceSpec(unstructured=UnstructuredSpec(levels=levels, granularity="all"))
+        axis = AXES.get("unstructured", where="space")(spec, walk_of_bert(), CAPABILITIES)
+        assert axis.domains()["unstructured/all"].values == (0.0, 0.25, 0.5, "4:8", "2:4", "1:2")
+
+
+@functools.cache
+def walk_of_bert() -> Anatomy:
+    return walk(make_encoder("bert"), example_inputs())

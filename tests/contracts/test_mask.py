@@ -11,7 +11,7 @@ from slimfront.spaces.masks import MASKS, Mask, Pattern
 from tests.contracts.test_quantizer import drawn
 
 ROWS, COLUMNS = 6, 32
-values = st.one_of(st.floats(0.01, 0.99), st.sampled_from(["1:2", "2:4", "1:4", "4:8", "15:16"]))
+values = st.one_of(st.floats(1e-6, 0.9999), st.sampled_from(["1:2", "2:4", "1:4", "4:8", "15:16"]))
 
 
 def mask(name: str) -> Mask:
@@ -29,7 +29,7 @@ def test_every_row_gets_its_zeros(name: str, known: bool, seed: int, value: floa
     found = mask(name).thin(weight, pattern, moment if known else None)
     zeros = found == 0
     assert found.shape == weight.shape and found.dtype == weight.dtype and torch.isfinite(found).all()
-    assert (zeros.sum(1) == round(pattern.share * COLUMNS)).all()
+    assert (zeros.sum(1) == min(max(1, round(pattern.share * COLUMNS)), COLUMNS - 1)).all()
     if pattern.neighbours:
         stay = int(str(value).split(":")[0])
         assert ((~zeros).reshape(ROWS, -1, pattern.neighbours).sum(2) == stay).all()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -48,10 +49,20 @@ def test_all_but_the_dense_model_have_the_fixed_values() -> None:
     assert free.points == space.points * 4 ** len([name for name in held if "bits" in name]) * 2**3
 
 
+def test_the_longest_pattern_counts_whatever_the_order() -> None:
+    given: dict[str, int | float | str] = {"bits/*": 8, "bits/ffn*": 4, "bits/head": 32}
+    found = {tuple(sorted(lay(dict(order)).fixed.items())) for order in itertools.permutations(given.items())}
+    assert len(found) == 1
+    fixed = dict(found.pop())
+    assert fixed["bits/head"] == 32 and fixed["bits/embeddings"] == 8
+    assert {value for name, value in fixed.items() if name.startswith("bits/ffn")} == {4}
+
+
 @pytest.mark.parametrize(
     ("fixed", "message"),
     [
         ({"bits/hed": 8}, r"(?s)space\.fixed\.bits/hed: no parameter.*did you mean 'bits/head'"),
+        ({"bits/ffn*": 4, "bits/*_in": 8}, r"(?s)two patterns give bits/ffn_in different values.*8, as"),
         ({"bits/head": 3}, r"(?s)space\.fixed\.bits/head: bits/head cannot.*3.*32, 8, 4, 2"),
         ({"*.attention": 0.5, "*.ffn": 0.5, "bits/*": 8, "distil*": 4}, r"(?s)distillation/temperature cannot.*4"),
         ({"*.attention": 0.5, "*.ffn": 0.5, "bits/*": 8, "*/steps": 4, "*/temperature": 2.0}, "all parameters"),

@@ -65,6 +65,10 @@ BROKEN: dict[str, tuple[Callable[[Data], str], list[str]]] = {
         dump(put("space.unstructured", {"levels": [0.5, "4:2"]})),
         ["space.unstructured.levels", "4:2", "n is less"],
     ),
+    "a fixed value that is none": (
+        dump(put("space.fixed", {"bits/*": True})),
+        ["space.fixed.bits/*", "a number or a text"],
+    ),
     "all weights zero": (dump(put("space.unstructured", {"levels": [1.0]})), ["space.unstructured.levels", "'2:4'"]),
     "empty space": (dump(put("space", {"bits": {"levels": [32]}})), ["space", "empty"]),
     "impossible constraint": (
