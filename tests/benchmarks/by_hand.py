@@ -111,13 +111,14 @@ class Bench:
         yield "NNCF weights int4", lambda name: self.openvino(name, int4(self.dense))
         yield "ONNX Runtime dynamic int8", self.onnx_dynamic
         yield "ONNX Runtime static int8", self.onnx_static
-        yield "torchao dynamic int8", self.torchao
         for entry in self.given:
             if entry["kind"] == "ours":
                 yield entry["name"], partial(self.ours, entry=entry)
             else:
                 for title, compress in (("int8", self.quantized), ("weights int8", int8), ("weights int4", int4)):
                     yield f"{entry['name']}, NNCF {title}", partial(self.pruned, path=entry["xml"], compress=compress)
+        # The slowest by far.
+        yield "torchao dynamic int8", self.torchao
 
     def pruned(self, name: str, path: str, compress: Callable[[ov.Model], ov.Model]) -> None:
         """Compress and measure a model that was pruned and distilled."""
