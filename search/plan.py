@@ -24,7 +24,7 @@ from slimfront.studies.threads import torch_threads
 
 LIBRARIES = (
     *("torch", "transformers", "datasets", "scikit-learn", "safetensors", "optuna", "ray", "openvino"),
-    *("moocore", "pydantic", "ruamel.yaml", "typer", "rich", "matplotlib"),
+    *("moocore", "zstandard", "pydantic", "ruamel.yaml", "typer", "rich", "matplotlib"),
 )
 
 

@@ -58,7 +58,7 @@ class Space:
             raise StudyError(
                 "the space is empty: no axis leaves a choice",
                 where="space",
-                allowed="at least one of depth, sparsity, vocabulary, bits, precision, distillation with two values",
+                allowed=f"at least one of {', '.join(AXES)} with two values",
                 hint="add levels to space.bits or space.sparsity",
             )
         self.fixed = fixed_values(spec.fixed, self.domains)
