@@ -52,6 +52,9 @@ class Box:
                 if not minimized and bound >= ideal[-1]:
                     # No loss is tolerated: whatever keeps the bound is as good as can be.
                     worst[-1], ideal[-1] = bound - LEAST, bound
+            if not minimized and ideal[-1] <= worst[-1]:
+                # Of a correlation dense may have none at all.
+                worst[-1] = ideal[-1] - LEAST
         return cls(tuple(objectives), tuple(worst), tuple(ideal))
 
     @property

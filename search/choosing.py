@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from slimfront.objectives.objective import OBJECTIVES
 from slimfront.search.box import Box
 from slimfront.search.ledger import Ledger
 from slimfront.search.prediction import Predictor
@@ -70,7 +71,9 @@ class Chooser:
     ) -> None:
         self._study, self._space, self._sampler, self._limits = study, space, sampler, limits
         self._ledger, self._objectives, self._predictor = ledger, objectives, predictor
-        self._rungs = Rungs(space, study.search.reduction_factor, objectives)
+        known = {name: OBJECTIVES.get(name, where="objectives") for name in objectives}
+        self._qualities = tuple(n for n, o in known.items() if o.on_examples and o.direction == "maximize")
+        self._rungs = Rungs(space, study.search.reduction_factor, objectives, self._qualities)
         dense, *uniform = space.uniform()
         self._uniform = list(dict.fromkeys([dense, *map(self._rungs.start, uniform)]))
         self._observed: list[int] = []
@@ -179,6 +182,7 @@ class Chooser:
                 # In rungs a configuration costs no steps until it has shown that it is worth them.
                 step_price=STEP * spec.batch / sentences if spec and sentences and not self._rungs else 0.0,
                 fixed=self._space.fixed,
+                qualities=self._qualities,
                 fresh=lambda values: not self._ledger.visited(self._rungs.start(values)),
             )
         return self._problem

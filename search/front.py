@@ -22,7 +22,7 @@ PICKS: Mapping[str, tuple[str, ...]] = {
     "knee": (),
     "smallest": ("size", "download"),
     "fastest": ("latency",),
-    "most-accurate": ("accuracy", "divergence"),
+    "most-accurate": ("accuracy", "f1", "mcc", "divergence"),
 }
 
 

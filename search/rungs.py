@@ -18,8 +18,7 @@ from slimfront.spaces.domain import Value
 from slimfront.spaces.space import Space
 
 Json = dict[str, Any]
-ACCURACY = "accuracy"
-# Accuracy that recovery may give back, until it has been seen.
+# What recovery may give back of a quality, until it has been seen.
 GUESS = 0.05
 # Share of the median divergence from the dense model below which nothing was lost.
 NOTHING = 0.01
@@ -39,11 +38,19 @@ class Rungs:
         space: The space; its numbers of steps are the rungs.
         factor: How many trials at a rung let one of them go on; None leaves the steps to the sampler.
         objectives: Unit and direction by objective.
+        qualities: Objectives of which recovery gives something back.
     """
 
-    def __init__(self, space: Space, factor: int | None, objectives: Mapping[str, Json]) -> None:
+    def __init__(
+        self,
+        space: Space,
+        factor: int | None,
+        objectives: Mapping[str, Json],
+        qualities: Sequence[str] = ("accuracy",),
+    ) -> None:
         domain = None if STEPS in space.fixed else space.domains.get(STEPS)
         self._space, self._factor, self._objectives = space, factor or 0, objectives
+        self._qualities = [name for name in qualities if name in objectives]
         self._steps = tuple(int(steps) for steps in domain.values) if domain and factor else ()
 
     def __bool__(self) -> bool:
@@ -66,7 +73,7 @@ class Rungs:
         finished = [trial for trial in ledger.arrived(0) if trial.cached_from is None and trial.kind != "dense"]
         # In the order of their numbers, whoever was done first.
         finished.sort(key=lambda trial: trial.number)
-        gain = _gain(finished, self._stem)
+        gain = {name: _gain(finished, self._stem, name) for name in self._qualities}
         for rung in reversed(range(len(self._steps) - 1)):
             here = [trial for trial in finished if trial.configuration[STEPS] == self._steps[rung]]
             gone = {self._stem(c, rung) for c in tried if int(c[STEPS]) > self._steps[rung]}
@@ -96,7 +103,7 @@ class Rungs:
         drawn = {name: rng.choice(domain.values) for name, domain in self._space.domains.items()}
         return rng.choice(good).configuration if good and rng.random() < 0.5 else drawn
 
-    def _best(self, trials: Sequence[Trial], gain: float) -> list[Trial]:
+    def _best(self, trials: Sequence[Trial], gain: Mapping[str, float]) -> list[Trial]:
         """Return trials of one rung, the most promising first.
 
         What diverges from the dense model by next to nothing has nothing to recover; what misses the bound on the
@@ -117,19 +124,17 @@ class Rungs:
         return [trials[row] for row in order]
 
 
-def _gain(trials: Sequence[Trial], stem: Callable[[Configuration, int], tuple[Value, ...]]) -> float:
-    """Return the most accuracy that going on has given so far, and no less than a first guess."""
-    if not all(ACCURACY in trial.measurements for trial in trials):
-        return 0.0
-    plain = {stem(t.configuration, 0): t.steer(ACCURACY) for t in trials if not int(t.configuration[STEPS])}
-    recovered = [(stem(t.configuration, 0), t.steer(ACCURACY)) for t in trials if int(t.configuration[STEPS])]
+def _gain(trials: Sequence[Trial], stem: Callable[[Configuration, int], tuple[Value, ...]], quality: str) -> float:
+    """Return the most of a quality that going on has given so far, and no less than a first guess."""
+    plain = {stem(t.configuration, 0): t.steer(quality) for t in trials if not int(t.configuration[STEPS])}
+    recovered = [(stem(t.configuration, 0), t.steer(quality)) for t in trials if int(t.configuration[STEPS])]
     return max([GUESS, *(value - plain[key] for key, value in recovered if key in plain)])
 
 
-def _broken(trials: Sequence[Trial], gain: float) -> npt.NDArray[np.float64]:
+def _broken(trials: Sequence[Trial], gain: Mapping[str, float]) -> npt.NDArray[np.float64]:
     """Return by how much trials break the constraints together, each in shares of its worst, ``(trials,)``."""
     names = sorted({name for trial in trials for name in trial.violations})
-    slack = [gain if name == ACCURACY else 0.0 for name in names]
+    slack = [gain.get(name, 0.0) for name in names]
     rows = [[trial.violations.get(name, 0.0) for name in names] for trial in trials]
     found = np.maximum(np.array(rows).reshape(len(trials), len(names)) - slack, 0.0)
     found = found.reshape(len(trials), len(names))

@@ -55,16 +55,16 @@ class Evolution(Sampler):
     def expected(
         self, problem: Problem, history: Sequence[Observation], values: Mapping[str, Value]
     ) -> dict[str, float]:
-        """Return the divergence and the accuracy that a history lets one expect of a configuration."""
+        """Return the divergence and the qualities that a history lets one expect of a configuration."""
         if problem.predictor is None or problem.box is None:
             return {}
-        correction = self._known(problem, history).correction()
+        archive = self._known(problem, history)
         levels = problem.predictor.tables.levels([values])
         loss = problem.predictor.at(levels).loss
-        found = {"divergence": float(correction.divergence(levels, loss)[0][0])}
-        if "accuracy" in problem.directions:
-            found["accuracy"] = float(correction.accuracy(levels, loss)[0][0])
-        return found
+        found = {"divergence": float(archive.correction().divergence(levels, loss)[0][0])}
+        return found | {
+            name: float(archive.correction(name).accuracy(levels, loss)[0][0]) for name in archive.qualities
+        }
 
     def _known(self, problem: Problem, history: Sequence[Observation]) -> Archive:
         if self._archive is None or self._archive.problem is not problem or not self._archive.update(history):

@@ -46,6 +46,7 @@ class Problem:
         predictor: Predicts what a configuration will measure, or None.
         step_price: What a step of recovery costs, as a share of a trial without recovery.
         fixed: Values of parameters that every suggestion is given in the end, whatever it says.
+        qualities: Objectives that fall as the divergence from the dense model grows.
         fresh: Tells whether no configuration of the same effect was started yet.
     """
 
@@ -55,6 +56,7 @@ class Problem:
     predictor: Predictor | None = field(default=None, repr=False)
     step_price: float = 0.0
     fixed: Mapping[str, Value] = field(default_factory=dict)
+    qualities: tuple[str, ...] = ("accuracy",)
     fresh: Callable[[Mapping[str, Value]], bool] = field(default=lambda _values: True, repr=False)
 
 

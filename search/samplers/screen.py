@@ -44,7 +44,7 @@ class Archive:
         nothing = _State(0, (), Decomposition(len(problem.directions)))
         # Workers finish out of order: a history may change in its last few places.
         self._states = deque([nothing], maxlen=RETURN)
-        self._correction: Correction | None = None
+        self._corrections: dict[str, Correction] = {}
 
     @property
     def decomposition(self) -> Decomposition:
@@ -58,7 +58,7 @@ class Archive:
         if same < self._states[0].count:
             return False
         if same < len(self._told) or same < len(history):
-            self._correction = None
+            self._corrections.clear()
         while self._states[-1].count > same:
             self._states.pop()
         del self._told[same:], self._rows[same:]
@@ -84,26 +84,32 @@ class Archive:
         count = len(self._predictor.tables.losses)
         return np.array([self._rows[place] for place in self._states[-1].places], dtype=np.int64).reshape(-1, count)
 
-    def correction(self) -> Correction:
-        """Return the correction that the history teaches."""
-        if self._correction is None:
-            self._correction = self._learn()
-        return self._correction
+    @property
+    def qualities(self) -> tuple[str, ...]:
+        """Those of the problem's objectives that fall as the divergence grows."""
+        return tuple(name for name in self.problem.qualities if name in self.problem.directions)
 
-    def _learn(self) -> Correction:
+    def correction(self, quality: str | None = None) -> Correction:
+        """Return the correction of one quality that the history teaches; of the first, if there is any, where None."""
+        name = quality or next(iter(self.qualities), "")
+        if name not in self._corrections:
+            self._corrections[name] = self._learn(name)
+        return self._corrections[name]
+
+    def _learn(self, quality: str) -> Correction:
         first = max(0, len(self._told) - RECENT)
         members = self._states[-1].places
         thinned = members[:: len(members) // RECENT + 1]
         places = sorted({*thinned, *range(first, len(self._told))})
         told = [self._told[place] for place in places]
         names = list(self.problem.directions)
-        accuracy = [seen.objectives[names.index("accuracy")] if "accuracy" in names else np.nan for seen in told]
+        accuracy = [seen.objectives[names.index(quality)] if quality in names else np.nan for seen in told]
         divergence = [np.nan if seen.divergence is None else seen.divergence for seen in told]
         count = len(self._predictor.tables.losses)
         levels = np.array([self._rows[place] for place in places], dtype=np.int64).reshape(-1, count)
         seen = Seen(levels, np.array(divergence, dtype=np.float64), np.array(accuracy, dtype=np.float64))
         ends = zip(self._box.ideal, self._box.worst, strict=True)
-        dense, least = dict(zip(self._box.names, ends, strict=True)).get("accuracy", (1.0, 0.0))
+        dense, least = dict(zip(self._box.names, ends, strict=True)).get(quality, (1.0, 0.0))
         return Correction(self._predictor.tables, seen, dense, least)
 
 
@@ -115,7 +121,7 @@ class Screen:
     """
 
     def __init__(self, archive: Archive) -> None:
-        self._archive, self._correction = archive, archive.correction()
+        self._archive = archive
 
     def improvements(self, levels: Ints) -> Floats:
         """Return the share of the box that each is expected to add, for the price of a trial, ``(candidates,)``."""
@@ -136,11 +142,11 @@ class Screen:
         spread = np.zeros((len(levels), len(problem.directions)))
         if "divergence" in problem.directions:
             place = list(problem.directions).index("divergence")
-            columns["divergence"], scatter = self._correction.divergence(levels, found.loss)
+            columns["divergence"], scatter = self._archive.correction().divergence(levels, found.loss)
             # Of a lognormal the mean is uncertain by this part of itself, to first order.
             spread[:, place] = np.minimum(scatter, 1.0) * columns["divergence"] / (problem.box.span[place] or 1.0)
-        if "accuracy" in problem.directions:
-            place = list(problem.directions).index("accuracy")
-            columns["accuracy"], deviation = self._correction.accuracy(levels, found.loss)
+        for name in self._archive.qualities:
+            place = list(problem.directions).index(name)
+            columns[name], deviation = self._archive.correction(name).accuracy(levels, found.loss)
             spread[:, place] = deviation / problem.box.span[place] if problem.box.span[place] else 0.0
         return problem.box.relative(np.stack([columns[name] for name in problem.directions], axis=1)), spread

@@ -69,7 +69,9 @@ def test_objective_contract(name: str, measured: dict[str, tuple[Artifact, Conte
     assert objective.description
     for artifact, context in measured.values():
         found = objective.measure(artifact, context)
-        assert found.unit == objective.unit and (found.value > 0 or (objective.worst and found.value == 0))
+        assert found.unit == objective.unit and np.isfinite(found.value)
+        assert found.value >= 0 or objective.direction == "maximize"
+        assert found.value > 0 or objective.worst is not None or objective.direction == "maximize"
         if found.interval is not None:
             assert found.interval[0] <= found.value <= found.interval[1]
         # Whatever steers a sampler must repeat exactly, or a seed would not.
@@ -134,3 +136,24 @@ def test_divergence_by_hand(measured: dict[str, tuple[Artifact, Context]]) -> No
     assert found.value == pytest.approx(float(expected), rel=1e-6) and found.value > 0
     twin = replace(context, dense_logits=own)
     assert OBJECTIVES.get("divergence", where="x")().measure(artifact, twin).value == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("name", ["f1", "mcc"])
+def test_metrics_are_those_of_scikit_learn(name: str, measured: dict[str, tuple[Artifact, Context]]) -> None:
+    from sklearn.metrics import f1_score, matthews_corrcoef
+
+    for artifact, context in measured.values():
+        labels, predictions = context.examples.labels, context.predictions()
+        plain = {
+            "f1": f1_score(labels, predictions, average="macro", zero_division=0.0),
+            "mcc": matthews_corrcoef(labels, predictions),
+        }
+        found = OBJECTIVES.get(name, where="x")().measure(artifact, context)
+        assert found.value == pytest.approx(plain[name], abs=1e-12)
+        # The spread of the metric over examples drawn anew, found the long way.
+        rng, drawn = np.random.default_rng(1), []
+        for _ in range(300):
+            rows = rng.integers(len(labels), size=len(labels))
+            score = {"f1": lambda a, b: f1_score(a, b, average="macro", zero_division=0.0), "mcc": matthews_corrcoef}
+            drawn.append(score[name](labels[rows], predictions[rows]))
+        assert found.interval == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=0.1)

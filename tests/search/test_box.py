@@ -47,3 +47,8 @@ def test_where_dense_is_best_the_box_begins_at_the_worst_or_at_the_bound() -> No
     box = Box.of(objectives, dense, {"divergence": limit})
     assert box.hypervolume([{"size": 50, "divergence": 0.1}]) == pytest.approx(0.5 * 0.5)
     assert box.hypervolume([{"size": 50, "divergence": 0.3}]) == 0
+
+
+def test_a_dense_model_that_only_guesses_leaves_a_box() -> None:
+    box = Box.of({"mcc": {"direction": "maximize"}}, {"mcc": -0.1}, {})
+    assert box.span > 0 and box.hypervolume([{"mcc": -0.1}]) == 1 and box.hypervolume([{"mcc": -0.2}]) == 0
