@@ -280,4 +280,6 @@ def readable(value: float, unit: str) -> str:
     """Return a value in a unit that people read."""
     if unit == "byte":
         return f"{value / 1e6:.2f} MB"
+    if unit == "nat":
+        return f"{value:.3g} nat"
     return f"{value:.3f} ms" if unit == "ms" else f"{value:.4f}"

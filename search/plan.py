@@ -7,6 +7,7 @@ import os
 import platform
 from typing import Any
 
+import torch
 from slimfront.objectives.runtimes import RUNTIMES
 from slimfront.search.engines import ENGINES
 from slimfront.search.launching import check_names
@@ -51,7 +52,7 @@ def check(study: Study) -> tuple[Study, Subject, Space]:
 def describe_plan(study: Study, subject: Subject, space: Space) -> list[str]:
     """Return the plan of a search in lines."""
     parameters = sum(p.numel() for p in subject.module.parameters())
-    uniform = len(space.uniform())
+    uniform, trials = len(space.uniform()), study.search.trials
     lines = [
         f"study       {study.name}",
         f"model       {type(subject.module).__name__}, {parameters / 1e6:.2f} M parameters,"
@@ -73,11 +74,14 @@ def describe_plan(study: Study, subject: Subject, space: Space) -> list[str]:
         f" {study.target.tokens} tokens; precisions {', '.join(space.capabilities.precisions)}",
         f"objectives  {', '.join(study.objectives)}",
         *(f"constraint  {name} {text}" for name, text in study.constraints.items()),
-        f"search      {study.search.sampler}, {study.search.trials} trials, of them dense and {uniform - 1} uniform"
-        f" settings first; {study.search.workers} worker(s), seed {study.search.seed}",
+        f"search      {study.search.sampler}, {trials} trials, of them dense and {min(uniform, trials) - 1} of"
+        f" {uniform - 1} uniform settings first; {study.search.workers} worker(s), seed {study.search.seed}",
+        *(["  the sampler's turn never comes: give it more trials"] if trials <= uniform else []),
         f"space       {len(space.free)} parameters, {space.points:.3g} points",
     ]
-    lines += [f"  {name:<60} {', '.join(map(str, domain.values))}" for name, domain in space.free.items()]
+    lines += [
+        f"  {name:<60} {', '.join(map(str, domain.values))}{_kept(space, name)}" for name, domain in space.free.items()
+    ]
     lines += [f"  {name:<60} {value}, fixed" for name, value in space.fixed.items()]
     lines += [
         f"  left out: precision {name}: this machine does not compute in it"
@@ -86,6 +90,20 @@ def describe_plan(study: Study, subject: Subject, space: Space) -> list[str]:
     ]
     lines += [f"  left out: {name}: {reason}" for name, reason in space.anatomy.refused.items()]
     return lines
+
+
+def _kept(space: Space, name: str) -> str:
+    """Return how many heads or neurons of a block each share leaves: whole ones, and neurons in multiples of 64."""
+    if not name.startswith("sparsity/"):
+        return ""
+    scores = {structure.name: torch.arange(structure.units).float() for structure in space.anatomy.structures}
+    drafts = [
+        space.draft(scores, space.canonical({**space.dense(), name: value})) for value in space.domains[name].values
+    ]
+    cut = next((structure for structure in space.anatomy.structures if structure.name in drafts[-1].kept), None)
+    if cut is None:
+        return ""
+    return f" (keeps {', '.join(str(draft.kept.get(cut.name, cut.units)) for draft in drafts)} of {cut.units})"
 
 
 def describe_machine() -> tuple[list[str], list[str]]:

@@ -24,10 +24,11 @@ def recorded(run: Run, number: int) -> Trial:
     trials = Records(run.folder).trials()
     found = next((trial for trial in trials if trial.number == number), None)
     if found is None or not found.files:
-        numbers = [str(trial.number) for trial in trials if trial.files]
+        numbers = [str(trial.number) for trial in trials if trial.files and trial.cached_from is None]
         shown = ", ".join(numbers[:24]) + (", …" if len(numbers) > 24 else "")
+        state = f": it is {found.state}" + (" early" if found.state == "stopped" else "") if found else ""
         raise StudyError(
-            "no trial of this number was measured to its end",
+            f"no trial of this number was measured to its end{state}",
             where="--trial",
             given=number,
             allowed=shown,

@@ -23,7 +23,7 @@ _LIMIT = re.compile(
     rf"\s*(?P<op><=|>=)\s*(?:(?P<dense>dense)(?:\s*(?P<arith>[-+*/])\s*(?P<by>{_NUMBER})\s*(?P<byunit>[A-Za-z%]*))?"
     rf"|(?P<value>{_NUMBER})\s*(?P<unit>[A-Za-z%]*))\s*"
 )
-_ALLOWED = '"<= NUMBER UNIT", ">= NUMBER", ">= dense - NUMBER" or "<= dense / NUMBER"'
+_ALLOWED = '"<= NUMBER UNIT", ">= NUMBER", ">= dense - NUMBER", "<= dense / NUMBER" or "<= dense * NUMBER"'
 
 
 @dataclass(frozen=True)
@@ -134,6 +134,12 @@ def parse_where(text: str, units: Mapping[str, str], where: str = "--where") -> 
             where=where,
             given=text,
             allowed=f"NAME followed by {_ALLOWED}, NAME one of {', '.join(units)}",
-            hint=f"did you mean {near!r}?" if near else 'write for example "accuracy >= dense - 0.01"',
+            hint=_hint(text, near),
         )
     return parse_limit(match[1], match[2], units[match[1]], where)
+
+
+def _hint(text: str, near: str | None) -> str:
+    if re.search(r"[<>](?!=)", text):
+        return "write <= or >="
+    return f"did you mean {near!r}?" if near else 'write for example "accuracy >= dense - 0.01"'

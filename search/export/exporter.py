@@ -89,14 +89,8 @@ def export(run: Path, trial: int, out: Path, to: str, examples: bool = True) -> 
     front = opened.front()
     point = next((p for p in front.everything if p.trial == trial), None)
     if point is None:
-        numbers = ", ".join(str(p.trial) for p in front.points)
-        raise StudyError(
-            "no finished trial has this number",
-            where="--trial",
-            given=trial,
-            allowed=f"on the front: {numbers}",
-            hint="choose one with 'slimfront inspect'",
-        )
+        recorded(opened, trial)
+        raise StudyError("this trial repeats an earlier one", where="--trial", given=trial, hint="export that one")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise StudyError("the folder is not empty", where="--out", given=str(out), hint="name an empty or a new folder")
     folder = _artifact_folder(opened, trial)

@@ -41,8 +41,17 @@ def _again(front: Front, point: Point) -> str:
             low, high = change["interval"]
             text += f" ({change['value']:+.4f} ± {(high - low) / 2:.4f})"
         parts.append(text)
-    parts += [readable(entry["value"], front.units[name]) for name, entry in point.final.items()]
+    for name, entry in point.final.items():
+        parts.append(readable(entry["value"], front.units[name]) + _times(entry["value"], front.dense.values[name]))
+        parts += ["noisy"] if entry.get("noisy") else []
     return ", ".join(parts) or "–"
+
+
+def _times(value: float, dense: float) -> str:
+    """Return in words how a value that should be small compares with the dense model's."""
+    if not value or not dense:
+        return ""
+    return f" ({dense / value:.1f}× less)" if value <= dense else f" ({value / dense:.1f}× more)"
 
 
 def _cell(front: Front, point: Point, name: str) -> str:
@@ -54,7 +63,7 @@ def _cell(front: Front, point: Point, name: str) -> str:
         low, high = (readable(end, front.units[name]).split(" ")[0] for end in point.intervals[name])
         text += f" [{low}, {high}{', noisy' if name in point.noisy else ''}]"
     if front.objectives[name]["direction"] == "minimize":
-        return f"{text} ({dense / value:.1f}× less)" if value <= dense else f"{text} ({value / dense:.1f}× more)"
+        return text + _times(value, dense)
     return f"{text} ({value - dense:+.4f})"
 
 

@@ -38,8 +38,8 @@ class OpenVinoSession(Session):
     """A compiled model with one inference request.
 
     Some kernels multiply memory that nobody has written by zero. Where something that is not a number was left there,
-    no answer of the session is one either (seen of a model of 96 channels, in 3 of 125 loads after memory had been filled
-    so on purpose): the model is then loaded again, to another place.
+    no answer of the session is one either (seen of a model of 96 channels, in 3 of 125 loads after memory had been
+    filled so on purpose): the model is then loaded again, to another place.
     """
 
     def __init__(self, artifact: Artifact) -> None:
