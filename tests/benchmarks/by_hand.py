@@ -54,7 +54,7 @@ class Bench:
         self.folder = folder
         data = json.loads((folder / "given.json").read_text())
         self.given, self.rows, self.request = data["given"], data["rows"], as_batch(data["request"])
-        self.calibration = [as_batch({name: [row[name]] for name in row}) for row in data["calibration"][:CALIBRATION]]
+        self.calibration = batches_of(data["calibration"])
         self.module = AutoModelForSequenceClassification.from_pretrained(folder / "dense").eval()
         self.dense = self.converted()
         self.reference = openvino_run(self.dense)
@@ -96,12 +96,13 @@ class Bench:
         (self.folder / "figures" / f"{name}.json").write_text(json.dumps(found))
         print(f"{name}: {size / 1e6:.2f} MB, {found['speed']:.2f} times as fast", file=sys.stderr, flush=True)
 
-    def openvino(self, name: str, model: ov.Model) -> None:
-        """Save and measure an OpenVINO model."""
+    def openvino(self, name: str, model: ov.Model, entry: dict[str, Any] | None = None) -> None:
+        """Save and measure an OpenVINO model, on the dense model's texts or on those of an entry."""
         path = self.folder / "models" / name / "model.xml"
         path.parent.mkdir(parents=True, exist_ok=True)
         ov.save_model(model, path, compress_to_fp16=False)
-        self.measure(name, bytes_of(path.parent), openvino_run(path), self.rows, self.request)
+        rows, request = (entry["rows"], as_batch(entry["request"])) if entry else (self.rows, self.request)
+        self.measure(name, bytes_of(path.parent), openvino_run(path), rows, request)
 
     def recipes(self) -> Iterator[tuple[str, Callable[[str], None]]]:
         """Yield each model's name and what makes and measures it."""
@@ -116,13 +117,15 @@ class Bench:
                 yield entry["name"], partial(self.ours, entry=entry)
             else:
                 for title, compress in (("int8", self.quantized), ("weights int8", int8), ("weights int4", int4)):
-                    yield f"{entry['name']}, NNCF {title}", partial(self.pruned, path=entry["xml"], compress=compress)
+                    yield f"{entry['name']}, NNCF {title}", partial(self.pruned, entry=entry, compress=compress)
         # The slowest by far.
         yield "torchao dynamic int8", self.torchao
 
-    def pruned(self, name: str, path: str, compress: Callable[[ov.Model], ov.Model]) -> None:
-        """Compress and measure a model that was pruned and distilled."""
-        self.openvino(name, compress(ov.Core().read_model(path)))
+    def pruned(self, name: str, entry: dict[str, Any], compress: Callable[..., ov.Model]) -> None:
+        """Compress and measure a model that was pruned and distilled, on texts as its own tokenizer reads them."""
+        model = ov.Core().read_model(entry["xml"])
+        made = compress(model, batches_of(entry["calibration"])) if compress == self.quantized else compress(model)
+        self.openvino(name, made, entry)
 
     def ours(self, name: str, entry: dict[str, Any]) -> None:
         """Measure a model as it was given."""
@@ -131,13 +134,9 @@ class Bench:
         request = ov.compile_model(str(Path(entry["folder"]) / "openvino_model.xml"), "CPU", options["options"])
         self.measure(name, size, infer(request), entry["rows"], as_batch(entry["request"]))
 
-    def quantized(self, model: ov.Model) -> ov.Model:
-        return nncf.quantize(
-            model,
-            nncf.Dataset(self.calibration),
-            model_type=nncf.ModelType.TRANSFORMER,
-            subset_size=len(self.calibration),
-        )
+    def quantized(self, model: ov.Model, calibration: list[Batch] | None = None) -> ov.Model:
+        read = calibration or self.calibration
+        return nncf.quantize(model, nncf.Dataset(read), model_type=nncf.ModelType.TRANSFORMER, subset_size=len(read))
 
     def onnx(self) -> Path:
         """Return the dense model in ONNX, prepared for quantization."""
@@ -187,6 +186,11 @@ class Bench:
 
 def as_batch(columns: dict[str, Any]) -> Batch:
     return {name: np.array(values, dtype=np.int64) for name, values in columns.items()}
+
+
+def batches_of(rows: list[Batch]) -> list[Batch]:
+    """Return the sentences that calibrate, one by one."""
+    return [as_batch({name: [row[name]] for name in row}) for row in rows[:CALIBRATION]]
 
 
 def bytes_of(folder: Path) -> int:
