@@ -30,13 +30,11 @@ class Latency(Objective):
             dense, own = interleaved([context.run_dense, context.run]).T
         base = context.dense.get("latency")
         if base is None:
-            value, low, high = median(own)
-            noisy = Ratio(value, low, high).noisy
-            return Measurement(value, self.unit, (low, high), context.cost, noisy, around)
+            return latency(median(own), 1.0, context.cost, around)
         return latency(ratio(own, dense), base, context.cost, around)
 
 
 def latency(found: Ratio, base: float, steer: float | None, around: dict[str, object]) -> Measurement:
-    """Return the latency of a model whose ratio to the dense model's, ``base`` milliseconds, was found."""
+    """Return the latency of a model whose ratio to ``base`` milliseconds was found: to the dense model's, or to one."""
     interval = (found.low * base, found.high * base)
     return Measurement(found.value * base, Latency.unit, interval, steer, found.noisy, around)

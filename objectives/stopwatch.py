@@ -19,7 +19,7 @@ LEAST_ROUNDS, MOST_ROUNDS, SECONDS, RESAMPLES = 20, 120, 1.2, 500
 PRECISION = 0.02
 # Rounds of each half whose medians must agree before anything counts, how well, and how many halves there are at most.
 WARM_UP, AGREEMENT, MOST_HALVES = 3, 0.1, 6
-# Bytes of a name that all users of the machine agree on.
+# A name that all users of the machine agree on.
 LOCK = "slimfront-stopwatch.lock"
 Times = npt.NDArray[np.float64]
 Run = Callable[[], object]
@@ -111,12 +111,9 @@ def ratio(own: Times, base: Times) -> Ratio:
     return Ratio(value, min(float(low), value), max(float(high), value))
 
 
-def median(own: Times) -> tuple[float, float, float]:
-    """Return the median of some milliseconds, ``(rounds,)``, and the ends of its 95 % interval."""
-    values = np.median(own[_stretches(len(own))], axis=1)
-    low, high = np.quantile(values, [0.025, 0.975])
-    value = float(np.median(own))
-    return value, min(float(low), value), max(float(high), value)
+def median(own: Times) -> Ratio:
+    """Return the median of some milliseconds, ``(rounds,)``, to one, with its bootstrap interval."""
+    return ratio(own, np.ones_like(own))
 
 
 def _stretches(rounds: int) -> npt.NDArray[np.int64]:
@@ -135,8 +132,11 @@ def one_at_a_time(folder: Path | None = None) -> Iterator[None]:
         folder: Where the lock lies; by default where the temporary files of all users are.
     """
     path = (folder or Path(tempfile.gettempdir())) / LOCK
-    # Read only: another user's file can be locked, too.
-    handle = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    # Read only, and made only where it is missing: another user's file can be locked, too, but not opened to be made.
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        handle = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield

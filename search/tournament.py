@@ -45,6 +45,5 @@ def heat(dense: Entrant, others: Sequence[Entrant], base: float | None) -> list[
     with one_at_a_time():
         around = conditions()
         times = interleaved(runs, SECONDS * len(runs)).T
-    value, low, high = median(times[0]) if base is None else (base, base, base)
-    first = Measurement(value, "ms", (low, high), noisy=Ratio(value, low, high).noisy, conditions=around)
-    return [first, *(latency(ratio(own, times[0]), value, None, around) for own in times[1:])]
+    first = latency(median(times[0]) if base is None else Ratio(base, base, base), 1.0, None, around)
+    return [first, *(latency(ratio(own, times[0]), first.value, None, around) for own in times[1:])]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -60,12 +60,27 @@ class Builder:
             stretch: Tokens for each one of the dense model's, by level of the vocabulary; empty where it has none.
             packing: What is left of the files in a download, or None where nobody asks.
         """
-        needed = self._dependencies()
-        size: dict[Positions, Any] = defaultdict(int)
-        download: dict[Positions, Any] = defaultdict(float)
-        latency: dict[str, dict[Positions, Any]] = {mode: defaultdict(float) for mode in modes}
-        forms: dict[Form, int] = {}
-        marks: dict[Positions, Any] = defaultdict(int)
+        needed, sums = self._dependencies(), _Sums({mode: defaultdict(float) for mode in modes})
+        self._add_weights(needed, sums, timing, packing)
+        self._add_structures(needed, sums, timing)
+        self._add_blocks(needed, sums, timing)
+        self._add_rest(sums, timing, packing)
+        return Tables(
+            domains={name: domain.values for name, domain in self.space.domains.items()},
+            size=_terms(sums.size, np.int64),
+            forms=tuple(sums.forms),
+            marks=_terms(sums.marks, np.int64),
+            precision=self._term(needed.precision, self._precision_of),
+            latency={mode: _terms(times, np.float64) for mode, times in sums.latency.items()},
+            losses=tuple(np.array(losses[name], dtype=np.float64) for name in self.space.domains),
+            steps=self._term(needed.steps, lambda draft: draft.recovery.steps if draft.recovery else 0),
+            stretch=self._stretch(stretch),
+            idle=self._idle(),
+            download=_terms(sums.download, np.float64),
+        )
+
+    def _add_weights(self, needed: _Dependencies, sums: _Sums, timing: Timing, packing: Packing | None) -> None:
+        size, download, marks = sums.size, sums.download, sums.marks
         for positions, members in _by_positions(needed.weights).items():
             grid = self._grid(positions)
             forms_of = _apply(grid, partial(self._forms, members))
@@ -75,42 +90,36 @@ class Builder:
                 if packing:
                     download[positions] = download[positions] + _apply(grid, partial(self._packed, name, packing))
                 if name in self.blueprint.products:
-                    marks[positions] = marks[positions] | _apply(shaped, partial(_mark, forms))
-                    for mode, times in latency.items():
+                    marks[positions] = marks[positions] | _apply(shaped, partial(_mark, sums.forms))
+                    for mode, times in sums.latency.items():
                         times[positions] = times[positions] + self._product_times(name, shaped, mode, timing)
+
+    def _add_structures(self, needed: _Dependencies, sums: _Sums, timing: Timing) -> None:
         for positions, members in _by_positions(needed.structures).items():
             grid = self._grid(positions)
             for name in members:
                 units = _apply(grid, partial(self._units, name))
-                size[positions] = size[positions] + _apply(units, partial(self._frame, name))
-                for mode, times in latency.items():
+                sums.size[positions] = sums.size[positions] + _apply(units, partial(self._frame, name))
+                for mode, times in sums.latency.items():
                     spent = _apply(grid, partial(self._between, timing, name, _precision(mode)))
                     times[positions] = times[positions] + spent
+
+    def _add_blocks(self, needed: _Dependencies, sums: _Sums, timing: Timing) -> None:
         for positions, members in _by_positions(needed.blocks).items():
             grid = self._grid(positions)
             for name in members:
-                size[positions] = size[positions] + _apply(grid, partial(self._missing_block, name))
-                for mode, times in latency.items():
+                sums.size[positions] = sums.size[positions] + _apply(grid, partial(self._missing_block, name))
+                for mode, times in sums.latency.items():
                     spent = _apply(grid, partial(self._block, timing, name, _precision(mode)))
                     times[positions] = times[positions] + spent
-        size[BASE] = size[BASE] + self.blueprint.frame_size({})
+
+    def _add_rest(self, sums: _Sums, timing: Timing, packing: Packing | None) -> None:
+        frame = self.blueprint.frame_size({})
+        sums.size[BASE] = sums.size[BASE] + frame
         if packing:
-            download[BASE] = download[BASE] + packing.rest * self.blueprint.frame_size({})
-        for mode, times in latency.items():
+            sums.download[BASE] = sums.download[BASE] + packing.rest * frame
+        for mode, times in sums.latency.items():
             times[BASE] = times[BASE] + timing.rest.get(_precision(mode), 0.0)
-        return Tables(
-            domains={name: domain.values for name, domain in self.space.domains.items()},
-            size=_terms(size, np.int64),
-            forms=tuple(forms),
-            marks=_terms(marks, np.int64),
-            precision=self._term(needed.precision, self._precision_of),
-            latency={mode: _terms(times, np.float64) for mode, times in latency.items()},
-            losses=tuple(np.array(losses[name], dtype=np.float64) for name in self.space.domains),
-            steps=self._term(needed.steps, lambda draft: draft.recovery.steps if draft.recovery else 0),
-            stretch=self._stretch(stretch),
-            idle=self._idle(),
-            download=_terms(download, np.float64),
-        )
 
     def _stretch(self, stretch: Sequence[float]) -> Term:
         if not stretch:
@@ -211,6 +220,17 @@ class Builder:
             if (draft.recovery is None) != (dense.recovery is None):
                 found.steps += (position,)
         return found
+
+
+@dataclass
+class _Sums:
+    """What weights, structures and blocks add, by the parameters on which it depends; latency by mode, too."""
+
+    latency: dict[str, dict[Positions, Any]]
+    size: dict[Positions, Any] = field(default_factory=lambda: defaultdict(int))
+    download: dict[Positions, Any] = field(default_factory=lambda: defaultdict(float))
+    marks: dict[Positions, Any] = field(default_factory=lambda: defaultdict(int))
+    forms: dict[Form, int] = field(default_factory=dict)
 
 
 @dataclass

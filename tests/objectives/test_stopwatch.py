@@ -51,8 +51,8 @@ def test_a_slower_run_is_found_slower_or_the_measurement_is_noisy() -> None:
 def test_noise_is_what_is_wider_than_it_should_be() -> None:
     assert Ratio(0.5, 0.48, 0.52).noisy and not Ratio(0.5, 0.492, 0.508).noisy
     own = 3.0 + 0.01 * np.random.default_rng(2).standard_normal(50)
-    value, low, high = median(own)
-    assert low <= value == np.median(own) <= high and high - low < 0.02
+    found = median(own)
+    assert found.low <= found.value == np.median(own) <= found.high and found.high - found.low < 0.02
 
 
 def test_rounds_go_on_until_the_interval_is_narrow_or_time_is_up() -> None:
