@@ -62,6 +62,31 @@ class Axis(ABC):
         return [{name: _nearest_level(domain, value) for name, domain in domains.items()} for value in longest]
 
 
+class Levelled(Axis):
+    """An axis that gives each of some items one of its levels, the first of which changes nothing."""
+
+    _levels: tuple[Value, ...]
+    """Its levels."""
+    _parameters: dict[str, str]
+    """By item the parameter that governs it."""
+    _touched: Mapping[str, Iterable[str]]
+    """By item the weights that it changes."""
+
+    def domains(self) -> dict[str, Domain]:
+        """See :meth:`Axis.domains`."""
+        if len(self._levels) < 2:
+            return {}
+        return {name: Domain(self._levels) for name in self._parameters.values()}
+
+    def weights(self) -> dict[str, frozenset[str]]:
+        """See :meth:`Axis.weights`."""
+        return by_parameter((self._parameters[name], weights) for name, weights in self._touched.items())
+
+    def dense(self) -> Values:
+        """See :meth:`Axis.dense`."""
+        return dict.fromkeys(self.domains(), self._levels[0])
+
+
 def _nearest_level(domain: Domain, value: Value) -> Value:
     return value if value in domain.values else domain.values[-1]
 

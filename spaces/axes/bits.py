@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from slimfront.spaces.axes.axis import AXES, Axis, Values, by_parameter, parameter_names
-from slimfront.spaces.domain import Domain
+from slimfront.spaces.axes.axis import AXES, Levelled, Values, parameter_names
 from slimfront.spaces.draft import Draft
 from slimfront.spaces.structure import Anatomy
 from slimfront.studies.compressed import Capabilities
@@ -12,7 +11,7 @@ from slimfront.studies.schema import BitsSpec, SpaceSpec
 
 
 @AXES.register("bits")
-class Bits(Axis):
+class Bits(Levelled):
     """Bits of a weight: 32 and 16 are floating point, fewer are integer codes."""
 
     stage = 1
@@ -32,22 +31,8 @@ class Bits(Axis):
         self._levels = tuple(sorted({max(capabilities.bits), *levels}, reverse=True))
         granularity = spec.bits.granularity if spec.bits else "all"
         names = parameter_names("bits", granularity, anatomy.groups, lambda g: g.name, lambda g: g.role)
-        self._groups = {group.name: group.weights for group in anatomy.groups}
+        self._touched = {group.name: group.weights for group in anatomy.groups}
         self._parameters = dict(zip((g.name for g in anatomy.groups), names, strict=True))
-
-    def domains(self) -> dict[str, Domain]:
-        """See :meth:`Axis.domains`."""
-        if len(self._levels) < 2:
-            return {}
-        return {name: Domain(self._levels) for name in self._parameters.values()}
-
-    def weights(self) -> dict[str, frozenset[str]]:
-        """See :meth:`Axis.weights`."""
-        return by_parameter((self._parameters[name], weights) for name, weights in self._groups.items())
-
-    def dense(self) -> Values:
-        """See :meth:`Axis.dense`."""
-        return {name: domain.values[0] for name, domain in self.domains().items()}
 
     def apply(self, draft: Draft, values: Values) -> None:
         """See :meth:`Axis.apply`."""

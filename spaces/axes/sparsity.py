@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import torch
-from slimfront.spaces.axes.axis import AXES, Axis, Values, by_parameter, parameter_names
-from slimfront.spaces.domain import Domain
+from slimfront.spaces.axes.axis import AXES, Levelled, Values, parameter_names
 from slimfront.spaces.draft import Draft
 from slimfront.spaces.structure import Anatomy, Structure
 from slimfront.studies.compressed import Capabilities
@@ -14,7 +13,7 @@ NEURON_MULTIPLE = 64
 
 
 @AXES.register("sparsity")
-class Sparsity(Axis):
+class Sparsity(Levelled):
     """Share of the units removed from each structure; the least important go first.
 
     With one threshold for all blocks the structures lose different shares, as their sensitivities say.
@@ -29,22 +28,8 @@ class Sparsity(Axis):
         names = parameter_names(
             "sparsity", granularity, anatomy.structures, lambda s: s.name, lambda s: s.name.rpartition(".")[2]
         )
-        self._cut = {s.name: [f"{name}.weight" for name in (*s.producers, s.consumer)] for s in anatomy.structures}
+        self._touched = {s.name: [f"{name}.weight" for name in (*s.producers, s.consumer)] for s in anatomy.structures}
         self._parameters = dict(zip((s.name for s in anatomy.structures), names, strict=True))
-
-    def domains(self) -> dict[str, Domain]:
-        """See :meth:`Axis.domains`."""
-        if len(self._levels) < 2:
-            return {}
-        return {name: Domain(self._levels) for name in self._parameters.values()}
-
-    def weights(self) -> dict[str, frozenset[str]]:
-        """See :meth:`Axis.weights`."""
-        return by_parameter((self._parameters[name], weights) for name, weights in self._cut.items())
-
-    def dense(self) -> Values:
-        """See :meth:`Axis.dense`."""
-        return {name: domain.values[0] for name, domain in self.domains().items()}
 
     def apply(self, draft: Draft, values: Values) -> None:
         """See :meth:`Axis.apply`."""
