@@ -56,7 +56,7 @@ def studies() -> dict[str, Study]:
 
 def knee(study: Study, trials: list[Trial]) -> Trial:
     """Return the trial that a user would pick who does not look further."""
-    objectives = {n: {"unit": o.unit, "direction": o.direction} for n, o in objectives_of(study).items()}
+    objectives = {name: objective.entry() for name, objective in objectives_of(study).items()}
     complete = [trial for trial in trials if trial.state == "complete"]
     points = [
         Point(t.number, {name: t.value(name) for name in objectives}, {}, t.configuration, t.kind, t.feasible)
@@ -83,7 +83,7 @@ def search(place: Workplace, name: str, seed: int) -> list[Trial]:
 
 def volume(study: Study, trials: list[Trial]) -> float:
     """Return the hypervolume of what keeps the constraints, by what is repeatable: the clock's noise is no merit."""
-    objectives = {name: {"direction": o.direction} for name, o in objectives_of(study).items()}
+    objectives = {name: objective.entry() for name, objective in objectives_of(study).items()}
     dense = {name: trials[0].steer(name) for name in objectives}
     kept = [{n: t.steer(n) for n in objectives} for t in trials if t.state == "complete" and t.feasible]
     return Box.of(objectives, dense, check_names(study)).hypervolume(kept)
