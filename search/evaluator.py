@@ -295,6 +295,8 @@ class Evaluator:
         artifact, reader = Artifact.open(folder), self.reader(configuration)
         before = self._cached_logits(Artifact.open(dense), self.subject.held_out)
         context = self._context(self._load(artifact), reader, reader.held_out, Reference(folder), before)
+        if folder == dense:
+            context.recall(before)
         found = {
             name: objective.measure(artifact, context).to_json()
             for name, objective in objectives_of(self.study).items()
