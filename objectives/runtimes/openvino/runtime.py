@@ -37,7 +37,7 @@ PRECISIONS = {"BF16": "bf16", "FP16": "f16"}
 class OpenVinoSession(Session):
     """A compiled model with one inference request.
 
-    Some kernels multiply memory that nobody has written by zero. Where something that is not a number was left there,
+    Some models read memory that nobody has written, it seems: where something that is not a number was left there,
     no answer of the session is one either (seen of a model of 96 channels, in 3 of 125 loads after memory had been
     filled so on purpose): the model is then loaded again, to another place.
     """
