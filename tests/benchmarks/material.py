@@ -48,6 +48,14 @@ def quickstart(space: Mapping[str, Any] | None = None, **search: Any) -> Study:
     return parse_study(data)
 
 
+def held_out_accuracy(evaluator: Evaluator, configuration: Configuration, folder: Path) -> float:
+    """Return the held-out accuracy of a configuration's artifact, which lies in a folder already."""
+    dense = folder.parent / f"{folder.name}-dense"
+    if not dense.is_dir():
+        evaluator.lower(evaluator.space.dense(), dense)
+    return float(evaluator.held_out(configuration, folder, dense)["accuracy"]["value"])
+
+
 def say(text: str, share: float) -> None:
     """Show progress."""
     if share >= 1:

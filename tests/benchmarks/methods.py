@@ -10,7 +10,7 @@ from slimfront.search.evaluator import Evaluator
 from slimfront.spaces.criteria import CRITERIA
 from slimfront.spaces.quantizers import QUANTIZERS
 
-from tests.benchmarks.material import quickstart, say
+from tests.benchmarks.material import held_out_accuracy, quickstart, say
 from tests.benchmarks.table import write
 
 SHARES, WIDTHS = (0.25, 0.5, 0.75), (8, 4, 3, 2)
@@ -33,7 +33,7 @@ def accuracy(evaluator: Evaluator, folder: Path, **changes: Any) -> float:
     values = {**evaluator.space.dense(), **{name.replace("_", "/"): value for name, value in changes.items()}}
     configuration = evaluator.space.canonical(values)
     evaluator.lower(configuration, folder)
-    found = float(evaluator.held_out(configuration, folder)["accuracy"]["value"])
+    found = held_out_accuracy(evaluator, configuration, folder)
     print(f"  {changes}: {found:.4f}", file=sys.stderr, flush=True)
     return found
 

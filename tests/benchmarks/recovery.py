@@ -14,7 +14,7 @@ from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.space import Space
 from slimfront.studies.schema import SharedRecovery
 
-from tests.benchmarks.material import quickstart, say
+from tests.benchmarks.material import held_out_accuracy, quickstart, say
 from tests.benchmarks.table import write
 
 # One pass over the train split at 16 sentences a step.
@@ -44,7 +44,7 @@ def held_out(evaluator: Evaluator, configuration: Configuration, folder: Path) -
     start = time.process_time()
     evaluator.lower(configuration, folder)
     spent = time.process_time() - start
-    return float(evaluator.held_out(configuration, folder)["accuracy"]["value"]), spent
+    return held_out_accuracy(evaluator, configuration, folder), spent
 
 
 def measured(name: str, evaluator: Evaluator, chosen: list[Configuration], folder: Path) -> list[tuple[float, float]]:
