@@ -12,29 +12,14 @@ import numpy as np
 import numpy.typing as npt
 from slimfront.objectives.runtimes.openvino.layers import Layers, Output, edge
 from slimfront.objectives.runtimes.openvino.parameters import Feed, write
+from slimfront.objectives.runtimes.passages import Passage
+from slimfront.objectives.runtimes.twins import Gap
 from slimfront.studies.compressed import Form
 
 Bytes = npt.NDArray[np.uint8]
-# A layer and one of its output ports.
-Socket = tuple[int, int]
 # Layer ids set aside for one parameter.
 MOST_LAYERS = 16
 TEXT, BLOB = "template.json", "constants.bin"
-
-
-@dataclass(frozen=True)
-class Gap:
-    """A number that depends on the units kept in one structure.
-
-    Attributes:
-        structure: The structure's name.
-        dense: The number in the dense graph.
-        step: What one unit adds to it.
-    """
-
-    structure: str
-    dense: int
-    step: int
 
 
 @dataclass(frozen=True)
@@ -68,25 +53,8 @@ class Section:
 
     def text(self, missing: Mapping[str, int]) -> str:
         """Return the text with the widths of a cut model."""
-        numbers = [str(gap.dense - missing.get(gap.structure, 0) * gap.step) for gap in self.gaps]
+        numbers = [str(gap.number(missing)) for gap in self.gaps]
         return "".join(part for pair in zip(self.pieces, [*numbers, ""], strict=True) for part in pair)
-
-
-@dataclass(frozen=True)
-class Passage:
-    """Where a removable block begins and ends.
-
-    Attributes:
-        read: Layer and port of what it reads.
-        made: Layer and port of what it gives on.
-    """
-
-    read: Socket
-    made: Socket
-
-    def shifted(self, shift: int) -> Passage:
-        """Return the same passage where all layers' ids are larger by ``shift``."""
-        return Passage((self.read[0] + shift, self.read[1]), (self.made[0] + shift, self.made[1]))
 
 
 @dataclass(frozen=True)
@@ -186,9 +154,10 @@ class Template:
         """Return the constants with the widths of a cut model."""
         constants = self.constants.copy()
         for width in self.widths:
-            value = width.gap.dense - missing.get(width.gap.structure, 0) * width.gap.step
             kind = np.int64 if width.size == 8 else np.int32
-            constants[width.offset : width.offset + width.size] = np.array([value], dtype=kind).view(np.uint8)
+            constants[width.offset : width.offset + width.size] = np.array(
+                [width.gap.number(missing)], dtype=kind
+            ).view(np.uint8)
         return constants
 
     def save(self, folder: Path) -> None:

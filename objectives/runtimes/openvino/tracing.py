@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-import copy
-import hashlib
 import itertools
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import torch
+from slimfront.objectives.runtimes.graph import Bytes
 from slimfront.objectives.runtimes.openvino.image import Image
 from slimfront.objectives.runtimes.openvino.layers import aligned, constant_data
 from slimfront.objectives.runtimes.openvino.parameters import Feed
-from slimfront.objectives.runtimes.openvino.passages import Inside, marked, unmarked
-from slimfront.objectives.runtimes.openvino.template import MOST_LAYERS, Gap, Section, Template, Width
+from slimfront.objectives.runtimes.openvino.template import MOST_LAYERS, Section, Template, Width
+from slimfront.objectives.runtimes.twins import Gap, Place, differing, marked_graph, paired, randomized, sum_of
 from slimfront.studies.compressed import Cut
 from torch import nn
 
 # Stands for a gap while the text is written; no name can hold it.
 MARK = "\x1a"
-Bytes = npt.NDArray[np.uint8]
-
-
-@dataclass
-class Place:
-    """Which constants hold a parameter.
-
-    Attributes:
-        constants: Their layers' ids.
-        transposed: Whether the graph holds the matrix transposed.
-    """
-
-    constants: list[int]
-    transposed: bool
 
 
 def trace(
@@ -43,32 +26,19 @@ def trace(
 ) -> Template | None:
     """Return the template of a module, or None where it is unclear how widths or blocks show in its graph.
 
-    A twin of the module gets random parameters, so that every constant of its graph tells which parameter it is.
-    Another twin loses one unit of every structure: the numbers that differ tell by how much a unit counts.
-
     Raises:
         StudyError: OpenVINO cannot convert the module.
     """
-    twin = _randomized(module)
-    image, inside = _image(twin, example, blocks)
-    if set(inside) != set(blocks):
+    twins = paired(module, cuts, blocks, lambda twin: Image.of(twin, example))
+    if twins is None:
         return None
-    places = _places(twin, image)
-    for cut in cuts.values():
-        cut.remove_last(twin)
-    _randomize(twin)
-    smaller = _image(twin, example, blocks)[0] if cuts else image
-    if image.kinds() != smaller.kinds():
-        return None
-    held = {layer for place in places.values() for layer in place.constants}
-    owners = _owners(image, places, cuts)
-    image, smaller = (_unshared(part, owners) for part in (image, smaller))
+    image, smaller, held, owned = twins.graph, twins.smaller, twins.held, twins.owned
     constants, moved = _constants(image, held)
-    gaps = _mark_gaps(image, smaller, owners, held)
-    widths = _widths(image, smaller, owners, moved, held)
+    gaps = _mark_gaps(image, smaller, owned, held)
+    widths = _widths(image, smaller, owned, moved, held)
     if gaps is None or widths is None:
         return None
-    member = {layer: name for name, block in inside.items() for layer in block.layers}
+    member = {layer: name for name, block in twins.inside.items() for layer in block.layers}
     shift = _shift(image)
     return Template(
         sections=tuple(_sections(image, held, moved, gaps, member, shift)),
@@ -77,13 +47,13 @@ def trace(
             for edge in image.edges
             if edge.source not in held
         ),
-        passages={name: block.passage.shifted(shift) for name, block in inside.items()},
+        passages={name: block.passage.shifted(shift) for name, block in twins.inside.items()},
         start=_start(image),
         end=_end(image),
-        first=_first_id(shift, places),
-        feeds=dict(_feeds(image, places, shift)),
+        first=_first_id(shift, twins.where),
+        feeds=dict(_feeds(image, twins.where, shift)),
         widths=widths,
-        owners={**_block_owners(image, member), **_node_owners(image, places, owners)},
+        owners={**_block_owners(image, member), **_node_owners(image, twins.where, owned)},
         constants=constants,
     )
 
@@ -109,82 +79,7 @@ def removable(module: nn.Module, example: Mapping[str, torch.Tensor], blocks: Se
     Raises:
         StudyError: OpenVINO cannot convert the module.
     """
-    return list(_image(_randomized(module), example, blocks)[1])
-
-
-def _image(
-    twin: nn.Module, example: Mapping[str, torch.Tensor], blocks: Sequence[str]
-) -> tuple[Image, dict[str, Inside]]:
-    with marked(twin, blocks):
-        image = Image.of(twin, example)
-    return unmarked(image, blocks)
-
-
-def _randomized(module: nn.Module) -> nn.Module:
-    twin = copy.deepcopy(module)
-    _randomize(twin)
-    return twin
-
-
-def _randomize(module: nn.Module) -> None:
-    """Give a module random parameters: none equals another, and none is a 0 or 1 that conversion would drop."""
-    generator = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.02)
-
-
-def _sum(value: Bytes) -> bytes:
-    return hashlib.sha1(value.tobytes(), usedforsecurity=False).digest()
-
-
-def _places(module: nn.Module, image: Image) -> dict[str, Place]:
-    """Return the place of each parameter that the graph holds."""
-    known: dict[bytes, tuple[str, bool]] = {}
-    for name, parameter in module.named_parameters():
-        value = parameter.detach().numpy()
-        known[_sum(np.ascontiguousarray(value).reshape(-1).view(np.uint8))] = (name, False)
-        if value.ndim == 2:
-            flipped = np.ascontiguousarray(value.T).reshape(-1).view(np.uint8)
-            known.setdefault(_sum(flipped), (name, True))
-    places: dict[str, Place] = {}
-    for layer in image.layers:
-        held = image.constant(layer)
-        if held is None or image.meta(layer)["element_type"] != "f32":
-            continue
-        if found := known.get(_sum(held)):
-            places.setdefault(found[0], Place([], found[1])).constants.append(layer)
-    return places
-
-
-def _owners(image: Image, places: Mapping[str, Place], cuts: Mapping[str, Cut]) -> dict[int, list[str]]:
-    """Return the structures between whose weights each layer stands."""
-    owners: dict[int, list[str]] = {layer: [] for layer in image.layers}
-    for name, cut in cuts.items():
-        starts = [e.target for producer in cut.producers for c in places[producer].constants for e in image.readers(c)]
-        ends = [edge.target for constant in places[cut.consumer].constants for edge in image.readers(constant)]
-        for layer in image.between(starts, ends):
-            owners[layer].append(name)
-    return owners
-
-
-def _unshared(image: Image, owners: Mapping[int, list[str]]) -> Image:
-    """Give each structure integers of its own: conversion merges equal ones, which widths then make different."""
-    layers, edges = {}, list(image.edges)
-    free = max(image.layers) + 1
-    for layer, element in image.layers.items():
-        layers[layer] = element
-        if image.integers(layer) is None:
-            continue
-        structures = dict.fromkeys(tuple(owners[edge.target]) for edge in image.readers(layer))
-        for structure in list(structures)[1:]:
-            copied = copy.deepcopy(element)
-            copied.attrib |= {"id": str(free), "name": f"{element.attrib['name']}.{free}"}
-            layers[free] = copied
-            own = {edge for edge in image.readers(layer) if tuple(owners[edge.target]) == structure}
-            edges = [replace(edge, source=free) if edge in own else edge for edge in edges]
-            free += 1
-    return Image(image.net, layers, edges, image.data)
+    return list(marked_graph(randomized(module), blocks, lambda twin: Image.of(twin, example))[1])
 
 
 def _constants(image: Image, held: set[int]) -> tuple[Bytes, dict[int, int]]:
@@ -198,7 +93,7 @@ def _constants(image: Image, held: set[int]) -> tuple[Bytes, dict[int, int]]:
         if value is None or layer in held:
             continue
         # Only equal constants that no width changes share their bytes: integers may become different.
-        key = _sum(value) if image.integers(layer) is None else str(layer).encode()
+        key = sum_of(value) if image.integers(layer) is None else str(layer).encode()
         if key not in known:
             known[key] = end
             padded = np.zeros(aligned(len(value)), dtype=np.uint8)
@@ -227,30 +122,17 @@ def _mark_gaps(image: Image, smaller: Image, owners: Mapping[int, list[str]], he
 
 
 def _widths(
-    image: Image,
-    smaller: Image,
-    owners: Mapping[int, list[str]],
-    moved: Mapping[int, int],
-    held: set[int],
+    image: Image, smaller: Image, owned: Mapping[int, list[str]], moved: Mapping[int, int], held: set[int]
 ) -> tuple[Width, ...] | None:
     """Return every integer of a constant that depends on a width, or None where it is unclear on which."""
-    widths: list[Width] = []
-    for layer in moved:
-        values = image.integers(layer), smaller.integers(layer)
-        if values[0] is None or values[1] is None or np.array_equal(values[0], values[1]):
-            continue
-        if len(values[0]) != len(values[1]):
+    found: list[Width] = []
+    for layer, offset in moved.items():
+        gaps = differing(image, smaller, layer, owned, held)
+        if gaps is None:
             return None
-        structures = {tuple(owners[edge.target]) for edge in image.readers(layer) if edge.target not in held}
-        if len(structures) != 1 or len(next(iter(structures))) != 1:
-            return None
-        structure = next(iter(structures))[0]
-        size = 8 if image.meta(layer)["element_type"] == "i64" else 4
-        for position in np.flatnonzero(values[0] != values[1]).tolist():
-            dense = int(values[0][position])
-            gap = Gap(structure, dense, dense - int(values[1][position]))
-            widths.append(Width(gap, moved[layer] + position * size, size))
-    return tuple(widths)
+        size = 8 if image.meta(layer).get("element_type") == "i64" else 4
+        found += [Width(gap, offset + position * size, size) for position, gap in gaps.items()]
+    return tuple(found)
 
 
 def _start(image: Image) -> str:
@@ -271,17 +153,17 @@ def _shift(image: Image) -> int:
     return shift
 
 
-def _first_id(shift: int, places: Mapping[str, Place]) -> int:
+def _first_id(shift: int, where: Mapping[str, Place]) -> int:
     first = 10 * shift
-    while first * 9 < MOST_LAYERS * len(places):
+    while first * 9 < MOST_LAYERS * len(where):
         first *= 10
     return first
 
 
-def _node_owners(image: Image, places: Mapping[str, Place], owners: Mapping[int, list[str]]) -> dict[str, str]:
+def _node_owners(image: Image, where: Mapping[str, Place], owners: Mapping[int, list[str]]) -> dict[str, str]:
     """Return the owner of each node by name; the runtime names a product after what it fuses with it."""
     found = {layer: names[0] for layer, names in owners.items() if len(names) == 1}
-    for name, place in places.items():
+    for name, place in where.items():
         readers = {edge.target for constant in place.constants for edge in image.readers(constant)}
         for layer in readers:
             if image.layers[layer].attrib["type"] == "MatMul":
@@ -312,8 +194,8 @@ def _compact(element: ET.Element) -> ET.Element:
     return element
 
 
-def _feeds(image: Image, places: Mapping[str, Place], shift: int) -> Iterator[tuple[str, Feed]]:
-    for name, place in places.items():
+def _feeds(image: Image, where: Mapping[str, Place], shift: int) -> Iterator[tuple[str, Feed]]:
+    for name, place in where.items():
         edges = [edge for constant in place.constants for edge in image.readers(constant)]
         ports = sorted((edge.target + shift, edge.target_port) for edge in edges)
         shape = image.meta(place.constants[0])["shape"]

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from slimfront.objectives.runtimes.openvino.image import Edge, Image
-from slimfront.objectives.runtimes.openvino.template import Passage, Socket
+from slimfront.objectives.runtimes.graph import Edge, Graph, Socket
 from torch import nn
 
 # An operation that no model of ours uses and no conversion merges with another.
 KIND = "Atan"
-# What depends on a shape does not depend on what has it.
-SHAPES = "ShapeOf"
+G = TypeVar("G", bound=Graph)
 
 
 @contextmanager
@@ -42,6 +40,23 @@ def marked(module: nn.Module, blocks: Iterable[str]) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
+class Passage:
+    """Where a removable block begins and ends.
+
+    Attributes:
+        read: Layer and port of what it reads.
+        made: Layer and port of what it gives on.
+    """
+
+    read: Socket
+    made: Socket
+
+    def shifted(self, shift: int) -> Passage:
+        """Return the same passage where all layers' numbers are larger by ``shift``."""
+        return Passage((self.read[0] + shift, self.read[1]), (self.made[0] + shift, self.made[1]))
+
+
+@dataclass(frozen=True)
 class Inside:
     """A removable block in a graph.
 
@@ -54,34 +69,34 @@ class Inside:
     layers: frozenset[int]
 
 
-def unmarked(image: Image, blocks: Sequence[str]) -> tuple[Image, dict[str, Inside]]:
+def unmarked(graph: G, blocks: Sequence[str]) -> tuple[G, dict[str, Inside]]:
     """Return the graph without the marks, and by name the blocks of which it is clear what belongs to them.
 
     Of a block that computes more than one thing that others read, a shape say, it is not.
 
     Args:
-        image: The graph of a marked module.
+        graph: The graph of a marked module.
         blocks: The blocks, in the order in which they are run.
     """
-    marks = [layer for layer, element in image.layers.items() if element.attrib["type"] == KIND]
+    marks = [layer for layer in graph.layers if graph.kind(layer) == KIND]
 
     def origin(socket: Socket) -> Socket:
         while socket[0] in marks:
-            socket = image.feeder(socket[0], 0)
+            socket = graph.feeder(socket[0], 0)
         return socket
 
     found = {}
     for name, first, last in zip(blocks, marks[::2], marks[1::2], strict=False):
-        layers = image.between([first], [last], but_not=SHAPES) - {first, last}
-        layers |= image.only_for(layers, but_not=image.needed_by(first))
-        passage = Passage(origin(image.feeder(first, 0)), origin(image.feeder(last, 0)))
-        leaving = {(e.source, e.source_port) for n in layers for e in image.readers(n) if e.target not in layers}
+        layers = graph.between([first], [last], but_not=graph.shape_of) - {first, last}
+        layers |= graph.only_for(layers, but_not=graph.needed_by(first))
+        passage = Passage(origin(graph.feeder(first, 0)), origin(graph.feeder(last, 0)))
+        leaving = {(e.source, e.source_port) for n in layers for e in graph.readers(n) if e.target not in layers}
         if leaving == {passage.made} and len(marks) == 2 * len(blocks) and not layers & set(marks):
             found[name] = Inside(passage, frozenset(layers))
     edges = [
         Edge(*origin((edge.source, edge.source_port)), edge.target, edge.target_port)
-        for edge in image.edges
+        for edge in graph.edges
         if edge.target not in marks
     ]
-    layers_left = {layer: element for layer, element in image.layers.items() if layer not in marks}
-    return Image(image.net, layers_left, edges, image.data), found
+    left = {layer: element for layer, element in graph.layers.items() if layer not in marks}
+    return graph.but(left, edges), found
