@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.studies.compressed import Capabilities, CompressedModel, Cut, Form, QuantizedTensor, Removal
 from slimfront.studies.encoding import Batch, Encoded
+from slimfront.studies.errors import StudyError
 from slimfront.studies.registry import Registry
 from slimfront.studies.schema import TargetSpec
 from torch import nn
@@ -169,6 +171,35 @@ def read(session: Session, examples: Encoded, groups: Iterable[Sequence[int]]) -
             raise ValueError(f"the artifact's logits are not finite or not ({len(rows)}, classes): {logits.shape}")
         found.update(zip(rows, logits, strict=True))
     return found
+
+
+def without(module: nn.Module, removal: Removal) -> nn.Module:
+    """Return a copy of a module from which something is removed."""
+    twin = copy.deepcopy(module)
+    removal(twin)
+    return twin
+
+
+def compared(
+    found: npt.NDArray[np.float32], module: nn.Module, inputs: Mapping[str, torch.Tensor], runtime: str
+) -> None:
+    """Compare a converted module's logits ``(rows, classes)`` with the module's own.
+
+    Raises:
+        StudyError: they differ.
+    """
+    with torch.no_grad():
+        expected = module(**inputs).logits.numpy()
+    if found.shape != expected.shape or not np.allclose(found, expected, rtol=1e-2, atol=1e-3):
+        differ = (
+            f"logits differ by {np.abs(found - expected).max():.3g}" if found.shape == expected.shape else found.shape
+        )
+        raise StudyError(
+            f"{runtime} does not compute what this model computes",
+            where="target.runtime",
+            given=differ,
+            hint="choose another runtime, and report the model",
+        )
 
 
 RUNTIMES: Registry[Runtime] = Registry("runtime", "slimfront.objectives.runtimes")

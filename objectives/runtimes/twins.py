@@ -41,6 +41,26 @@ class Gap:
         return self.dense - missing.get(self.structure, 0) * self.step
 
 
+@dataclass(frozen=True)
+class Width:
+    """A constant integer that depends on the units kept in one structure.
+
+    Attributes:
+        gap: Which number.
+        offset: Where it is, in bytes.
+        size: Bytes of the integer: 4 or 8.
+    """
+
+    gap: Gap
+    offset: int
+    size: int
+
+    def value(self, missing: Mapping[str, int]) -> Bytes:
+        """Return the integer's bytes where some units of structures are missing."""
+        kind = np.int64 if self.size == 8 else np.int32
+        return np.array([self.gap.number(missing)], dtype=kind).view(np.uint8)
+
+
 @dataclass
 class Place:
     """Which constants hold a parameter.
@@ -194,7 +214,7 @@ def differing(
     values = one.integers(layer), other.integers(layer)
     if values[0] is None or values[1] is None or np.array_equal(values[0], values[1]):
         return {}
-    structures = {tuple(owned[edge.target]) for edge in one.readers(layer) if edge.target not in held}
+    structures = _served(one, layer, owned, held)
     if len(values[0]) != len(values[1]) or len(structures) != 1 or len(next(iter(structures))) != 1:
         return None
     structure = next(iter(structures))[0]
@@ -202,3 +222,34 @@ def differing(
         position: Gap(structure, int(values[0][position]), int(values[0][position] - values[1][position]))
         for position in np.flatnonzero(values[0] != values[1]).tolist()
     }
+
+
+def _served(graph: Graph, layer: int, owned: Mapping[int, list[str]], held: set[int]) -> set[tuple[str, ...]]:
+    """Return the owners of the first layers that have one on all ways from a layer."""
+    found, seen, ahead = set(), {layer}, [layer]
+    while ahead:
+        for target in (edge.target for edge in graph.readers(ahead.pop())):
+            if target in held or target in seen:
+                continue
+            seen.add(target)
+            if owned[target]:
+                found.add(tuple(owned[target]))
+            else:
+                ahead.append(target)
+    return found
+
+
+def graph_shape(held: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+    """Return a parameter's shape with the axes of one that a graph adds.
+
+    Args:
+        held: Its shape in the dense graph.
+        shape: Its own shape.
+    """
+    if len(held) == len(shape):
+        return tuple(shape)
+    wide = [size for size in held if size != 1]
+    if len(wide) != len(shape):
+        return (1,) * (len(held) - len(shape)) + tuple(shape)
+    sizes = iter(shape)
+    return tuple(next(sizes) if size != 1 else 1 for size in held)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from slimfront.objectives.runtimes.openvino.layers import Layers, Output
 from slimfront.objectives.runtimes.openvino.packing import pack
+from slimfront.objectives.runtimes.twins import graph_shape
 from slimfront.studies.compressed import Form, QuantizedTensor
 
 
@@ -30,7 +31,7 @@ class Feed:
 
 def write(name: str, form: Form, feed: Feed, layers: Layers) -> Output:
     """Add the layers that give a parameter as float32 in its graph shape."""
-    shape = graph_shape(feed, form.shape[::-1] if feed.transposed else form.shape)
+    shape = graph_shape(feed.shape, form.shape[::-1] if feed.transposed else form.shape)
     if form.bits == 32:
         return layers.constant(name, "f32", shape)
     if form.bits == 16:
@@ -79,21 +80,10 @@ def payload(tensor: torch.Tensor | QuantizedTensor, feed: Feed) -> list[npt.NDAr
     shape = tensor.shape[::-1] if feed.transposed else tensor.shape
     if feed.transposed:
         found.append(_integers((1, 0)))
-    if graph_shape(feed, shape) != shape:
-        found.append(_integers(graph_shape(feed, shape)))
+    if graph_shape(feed.shape, shape) != shape:
+        found.append(_integers(graph_shape(feed.shape, shape)))
     return found
 
 
 def _integers(values: Sequence[int]) -> npt.NDArray[np.uint8]:
     return np.array(values, dtype=np.int64).view(np.uint8)
-
-
-def graph_shape(feed: Feed, shape: Sequence[int]) -> tuple[int, ...]:
-    """Return ``shape`` with the axes of one that the graph adds."""
-    if len(feed.shape) == len(shape):
-        return tuple(shape)
-    sizes = iter(shape)
-    wide = [size for size in feed.shape if size != 1]
-    if len(wide) != len(shape):
-        return (1,) * (len(feed.shape) - len(shape)) + tuple(shape)
-    return tuple(next(sizes) if size != 1 else 1 for size in feed.shape)

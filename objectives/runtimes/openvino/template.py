@@ -13,28 +13,13 @@ import numpy.typing as npt
 from slimfront.objectives.runtimes.openvino.layers import Layers, Output, edge
 from slimfront.objectives.runtimes.openvino.parameters import Feed, write
 from slimfront.objectives.runtimes.passages import Passage
-from slimfront.objectives.runtimes.twins import Gap
+from slimfront.objectives.runtimes.twins import Gap, Width
 from slimfront.studies.compressed import Form
 
 Bytes = npt.NDArray[np.uint8]
 # Layer ids set aside for one parameter.
 MOST_LAYERS = 16
 TEXT, BLOB = "template.json", "constants.bin"
-
-
-@dataclass(frozen=True)
-class Width:
-    """A constant integer that depends on the units kept in one structure.
-
-    Attributes:
-        gap: Which number.
-        offset: Where it is among the constants, in bytes.
-        size: Bytes of the integer: 4 or 8.
-    """
-
-    gap: Gap
-    offset: int
-    size: int
 
 
 @dataclass(frozen=True)
@@ -154,10 +139,7 @@ class Template:
         """Return the constants with the widths of a cut model."""
         constants = self.constants.copy()
         for width in self.widths:
-            kind = np.int64 if width.size == 8 else np.int32
-            constants[width.offset : width.offset + width.size] = np.array(
-                [width.gap.number(missing)], dtype=kind
-            ).view(np.uint8)
+            constants[width.offset : width.offset + width.size] = width.value(missing)
         return constants
 
     def save(self, folder: Path) -> None:

@@ -12,8 +12,17 @@ from slimfront.objectives.runtimes.graph import Bytes
 from slimfront.objectives.runtimes.openvino.image import Image
 from slimfront.objectives.runtimes.openvino.layers import aligned, constant_data
 from slimfront.objectives.runtimes.openvino.parameters import Feed
-from slimfront.objectives.runtimes.openvino.template import MOST_LAYERS, Section, Template, Width
-from slimfront.objectives.runtimes.twins import Gap, Place, differing, marked_graph, paired, randomized, sum_of
+from slimfront.objectives.runtimes.openvino.template import MOST_LAYERS, Section, Template
+from slimfront.objectives.runtimes.twins import (
+    Gap,
+    Place,
+    Width,
+    differing,
+    marked_graph,
+    paired,
+    randomized,
+    sum_of,
+)
 from slimfront.studies.compressed import Cut
 from torch import nn
 

@@ -1,0 +1,105 @@
+"""How ONNX Runtime executes a model on the CPU: kernels, sessions, and where the time goes."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from slimfront.studies.compressed import Form
+from slimfront.studies.encoding import Batch
+
+# Blocks of codes for which there are fast kernels, widest first; the smallest power of two that a table's may have.
+BLOCKS, LEAST = (256, 128, 64, 32, 16), 16
+PADDED = 32
+WARM_UP = 3
+QUIET = 3
+
+
+def is_dynamic(form: Form) -> bool:
+    """Return whether a matrix is multiplied in 8-bit integers: with one scale a row, and activations with one scale."""
+    return form.bits == 8 and form.group == form.shape[1]
+
+
+def block_of(form: Form, product: bool) -> int:
+    """Return how many codes share a scale in the file.
+
+    A block is a power of two, so that a group of another width is split into several, or, where it is the whole row,
+    filled up.
+
+    Args:
+        form: Form of a matrix in codes.
+        product: Whether it is multiplied; else rows of it are looked up.
+    """
+    if not product and form.group == form.shape[1]:
+        return max(LEAST, 1 << (form.group - 1).bit_length())
+    return next((block for block in BLOCKS if form.group % block == 0), PADDED)
+
+
+def kernel_of(form: Form) -> str:
+    """Return the kernel that multiplies a matrix; see :meth:`Runtime.kernel`."""
+    if form.bits >= 16:
+        return "f32"
+    return "u8" if is_dynamic(form) else f"u{form.bits}/{block_of(form, True)}"
+
+
+def session(model: bytes | str, options: Mapping[str, Any], profile: Path | None = None) -> Any:
+    """Return an inference session.
+
+    Args:
+        model: The model's bytes, or its path.
+        options: As in the artifact: ``threads``.
+        profile: Where to write how long each node takes.
+    """
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = int(options["threads"])
+    settings.inter_op_num_threads = 1
+    settings.log_severity_level = QUIET
+    if profile is not None:
+        settings.enable_profiling = True
+        settings.profile_file_prefix = str(profile)
+    return onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
+
+
+def node_times(
+    model: bytes, options: Mapping[str, Any], request: Batch, repeats: int, reference: Callable[[], object]
+) -> list[tuple[str, float]]:
+    """Return name and median time of each node that a request executes, in its order, in runs of the reference.
+
+    What a request takes beyond its nodes stands under the empty name. Each run is compared with the reference's run
+    just before it: whatever slows the machine down slows both.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        infer = session(model, options, Path(folder) / "profile")
+        for _ in range(WARM_UP):
+            infer.run(None, request)
+            reference()
+        units, walls = [], []
+        for _ in range(repeats):
+            units.append(_seconds(reference))
+            infer.run(None, request)
+            walls.append(_seconds(lambda: infer.run(None, request)) / units[-1])
+        events = json.loads(Path(infer.end_profiling()).read_text(encoding="utf-8"))
+    runs = sorted((e["ts"], e["ts"] + e["dur"]) for e in events if e["name"] == "model_run")[WARM_UP + 1 :: 2]
+    nodes = [event for event in events if event["cat"] == "Node" and event["name"].endswith("_kernel_time")]
+    nodes.sort(key=lambda event: event["ts"])
+    times: dict[str, list[float]] = defaultdict(list)
+    for unit, (start, end) in zip(units, runs, strict=True):
+        for event in nodes:
+            if start <= event["ts"] < end:
+                times[event["name"].removesuffix("_kernel_time")].append(event["dur"] / 1e6 / unit)
+    found = [(name, median(values)) for name, values in times.items()]
+    return [*found, ("", max(0.0, median(walls) - sum(spent for _, spent in found)))]
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
