@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+Target = Annotated[str | None, typer.Option("--target", help="The runtime, in place of the study's.")]
 Where = Annotated[list[str] | None, typer.Option("--where", help='Filter, such as "size <= 20MB"; repeatable.')]
 # Spelled out here: to ask the registry would import it all for a line of help.
 CHOICES = "evolution, tpe, nsga2, nsga3, gp or random"
@@ -42,9 +43,10 @@ def _say(text: str) -> None:
 @app.command()
 def launch(
     study: StudyFile,
-    run: Annotated[Path | None, typer.Option(help="The run folder; runs/NAME by default.")] = None,
+    run: Annotated[Path | None, typer.Option(help="The run folder; runs/NAME by default, or runs/NAME-TARGET.")] = None,
     trials: Annotated[int | None, typer.Option(help="Configurations to evaluate.")] = None,
     timeout: Annotated[str | None, typer.Option(help="Longest time, such as 30m.")] = None,
+    target: Target = None,
     engine: Annotated[str | None, typer.Option(help="Where trials run: optuna.")] = None,
     sampler: Annotated[str | None, typer.Option(help=f"What chooses configurations: {CHOICES}.")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes.")] = None,
@@ -67,7 +69,7 @@ def launch(
     settings = {"trials": trials, "timeout": timeout, "engine": engine, "sampler": sampler}
     try:
         with Display() as listener:
-            front = search(read, run, new=new, listener=listener, workers=workers, seed=seed, **settings)
+            front = search(read, run, new=new, target=target, listener=listener, workers=workers, seed=seed, **settings)
     except Interrupted:
         _say("what is finished is kept: the same command continues")
         raise
@@ -81,7 +83,7 @@ def launch(
         _say(told)
     draw_front(front, folder / "front.png", opened.study.name)
     _say(f"picture: {folder / 'front.png'}")
-    _say(f"next: slimfront export {folder} --pick knee --to openvino --out DIR")
+    _say(f"next: slimfront export {folder} --pick knee --out DIR")
 
 
 @app.command()
@@ -132,7 +134,7 @@ def export(
     trial: Annotated[int | None, typer.Option(help="The trial's number.")] = None,
     pick: Pick = None,
     where: Where = None,
-    to: Annotated[str, typer.Option(help="The format: openvino.")] = "openvino",
+    to: Annotated[str | None, typer.Option(help="The format: openvino or onnx; that of the run's target.")] = None,
     examples: Annotated[bool, typer.Option(help="Ship the search split's texts for verification.")] = True,
 ) -> None:
     """Write the deployable model of one point."""
@@ -208,26 +210,28 @@ def remeasure(
 
 
 @app.command()
-def validate(study: StudyFile) -> None:
+def validate(study: StudyFile, target: Target = None) -> None:
     """Check a study file with everything that it names; nothing is trained."""
     from slimfront.studies.reader import read_study
 
     read = read_study(study)
+    from slimfront.search.launching import on_target
     from slimfront.search.plan import check
 
-    _study, _subject, space = check(read)
+    _study, _subject, space = check(on_target(read, target))
     print(f"{study}: valid; {len(space.free)} parameters, {space.points:.3g} points")
 
 
 @app.command()
-def plan(study: StudyFile) -> None:
+def plan(study: StudyFile, target: Target = None) -> None:
     """Show what a study would search."""
     from slimfront.studies.reader import read_study
 
     read = read_study(study)
+    from slimfront.search.launching import on_target
     from slimfront.search.plan import check, describe_plan
 
-    print("\n".join(describe_plan(*check(read))))
+    print("\n".join(describe_plan(*check(on_target(read, target)))))
 
 
 @app.command()

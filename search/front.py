@@ -75,7 +75,7 @@ class Point:
         found["configuration"] = dict(self.configuration)
         return found
 
-    def export(self, out: str | Path, to: str = "openvino", examples: bool = True) -> Path:
+    def export(self, out: str | Path, to: str | None = None, examples: bool = True) -> Path:
         """Write the deployable model of this point into ``out``; see :func:`slimfront.search.export.export`."""
         from slimfront.search.export import export
 

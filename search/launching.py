@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from slimfront.objectives.runtimes import RUNTIMES
 from slimfront.search.coordinator import Coordinator, Progress
 from slimfront.search.engines import ENGINES, Engine
 from slimfront.search.front import Front, Point
@@ -44,6 +45,7 @@ def launch(
     run: str | Path | None = None,
     *,
     new: bool = False,
+    target: str | None = None,
     listener: Listener | None = None,
     **settings: Any,
 ) -> Front:
@@ -51,8 +53,9 @@ def launch(
 
     Args:
         study: A study file, or a study.
-        run: The run folder; ``runs/NAME`` by default.
+        run: The run folder; ``runs/NAME`` by default, or ``runs/NAME-TARGET``.
         new: Begin another run beside an earlier one.
+        target: The runtime, where it is another than the study's.
         listener: Is told of progress.
         settings: Replace keys of the study's section ``search``: ``trials``, ``timeout``, ``workers``, ``seed``,
             ``sampler``, ``engine``.
@@ -62,9 +65,11 @@ def launch(
     """
     listener = listener or Listener()
     started = time.monotonic()
-    loaded = with_settings(study if isinstance(study, Study) else read_study(study), settings)
+    read = study if isinstance(study, Study) else read_study(study)
+    loaded = with_settings(on_target(read, target), settings)
     check_names(loaded)
-    folder = _folder(Path(run) if run is not None else Path("runs") / loaded.name, new)
+    name = loaded.name if loaded.target == read.target else f"{loaded.name}-{target}"
+    folder = _folder(Path(run) if run is not None else Path("runs") / name, new)
     fresh = not folder.exists()
     opened = Run.begin(folder, loaded)
     with only_coordinator(folder):
@@ -87,6 +92,18 @@ def _prepare(run: Run, engine: Engine, listener: Listener, fresh: bool) -> Json:
         if fresh:
             shutil.rmtree(run.folder, ignore_errors=True)
         raise
+
+
+def on_target(study: Study, runtime: str | None) -> Study:
+    """Return the study for another runtime, or as it is where that is None.
+
+    Raises:
+        StudyError: there is no such runtime.
+    """
+    if runtime is None:
+        return study
+    RUNTIMES.get(runtime, where="--target")
+    return study.model_copy(update={"target": study.target.model_copy(update={"runtime": runtime})})
 
 
 def with_settings(study: Study, settings: Json) -> Study:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from slimfront.search.evaluator import Evaluator
 
 Json = dict[str, Any]
-LIBRARIES = ("slimfront", "torch", "transformers", "openvino", "tokenizers", "numpy")
+LIBRARIES = ("slimfront", "torch", "transformers", "tokenizers", "numpy")
 
 
 def lock(evaluator: Evaluator) -> Json:
@@ -25,7 +25,7 @@ def lock(evaluator: Evaluator) -> Json:
         "train split": subject.train.fingerprint(),
         "search split": subject.search.fingerprint(),
         "held-out split": subject.held_out.fingerprint(),
-        **{name: importlib.metadata.version(name) for name in LIBRARIES},
+        **{name: importlib.metadata.version(name) for name in (*LIBRARIES, *evaluator.runtime.libraries)},
         "processor": processor_name(),
     }
 

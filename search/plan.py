@@ -18,7 +18,7 @@ from slimfront.spaces.masks import MASKS
 from slimfront.spaces.quantizers import QUANTIZERS
 from slimfront.spaces.space import Space
 from slimfront.studies.cache import cache_root
-from slimfront.studies.errors import MissingError, SlimfrontError
+from slimfront.studies.errors import SlimfrontError
 from slimfront.studies.schema import Study, TargetSpec
 from slimfront.studies.subject import Subject, load_subject
 from slimfront.studies.threads import torch_threads
@@ -88,6 +88,11 @@ def describe_plan(study: Study, subject: Subject, space: Space) -> list[str]:
         for name in study.space.precision or ()
         if name not in space.capabilities.precisions
     ]
+    lines += [
+        f"  left out: {level} bits: {study.target.runtime} does not pack them"
+        for level in (study.space.bits.levels or () if study.space.bits else ())
+        if level not in space.capabilities.bits
+    ]
     lines += [f"  left out: {name}: {reason}" for name, reason in space.anatomy.refused.items()]
     return lines
 
@@ -122,10 +127,9 @@ def describe_machine() -> tuple[list[str], list[str]]:
     lines.append(f"{'cache':<14} {cache_root()}")
     for name in RUNTIMES:
         try:
-            lines.append(f"target {name:<7} {_capabilities(name)}")
-        except (MissingError, SlimfrontError) as error:
-            missing.append(name)
-            lines.append(f"target {name:<7} {error}")
+            lines.append(f"target {name:<11} {_capabilities(name)}")
+        except SlimfrontError as error:
+            lines.append(f"target {name:<11} {error.message}; {error.hint}")
     lines.append(f"{'engines':<14} {', '.join(ENGINES)}")
     lines.append(f"{'samplers':<14} {', '.join(SAMPLERS)}")
     return lines, missing

@@ -6,6 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -94,9 +95,14 @@ class Runtime(ABC):
     Args:
         spec: The study's section ``target``.
 
+    Attributes:
+        libraries: Packages on whose versions the files depend.
+
     Raises:
         MissingError: the runtime is not installed.
     """
+
+    libraries: ClassVar[tuple[str, ...]]
 
     @abstractmethod
     def __init__(self, spec: TargetSpec) -> None: ...

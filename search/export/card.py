@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from slimfront.search.export.exporter import Exported
 from slimfront.search.front import readable
@@ -12,23 +13,45 @@ from slimfront.search.inspect.table import summary
 
 EXAMPLE = """\
 ```python
-import json, openvino as ov
+{imports}
 from transformers import AutoTokenizer
 
 folder = "."  # this folder
-options = json.load(open(f"{folder}/manifest.json"))["options"]
+{load}
 tokenizer = AutoTokenizer.from_pretrained(folder)
-model = ov.compile_model(f"{folder}/openvino_model.xml", "CPU", options)
-batch = tokenizer("a gripping film", truncation=True, max_length=MAX_TOKENS, return_tensors="np")
-print(LABELS[model({p.get_any_name(): batch[p.get_any_name()] for p in model.inputs})[0].argmax()])
+batch = tokenizer("a gripping film", truncation=True, max_length={max_tokens}, return_tensors="np")
+print({labels}[{run}.argmax()])
 ```"""
 
 
-def model_card(source: Exported, labels: Sequence[str]) -> str:
+@dataclass(frozen=True)
+class Use:
+    """How the files of a format are used.
+
+    Attributes:
+        library: The library's name in a card of Hugging Face form.
+        title: What the runtime is called.
+        versions: Packages whose versions are told.
+        imports: The example's own imports.
+        load: The lines that load ``model`` from ``folder``.
+        run: The logits of ``batch``.
+    """
+
+    library: str
+    title: str
+    versions: tuple[str, ...]
+    imports: str
+    load: str
+    run: str
+
+
+def model_card(source: Exported, labels: Sequence[str], use: Use) -> str:
     """Return the card in Hugging Face form: what was done, the measured numbers, the machine, an example."""
     study, point, front = source.run.study, source.point, source.front
     origin = study.model.hub or study.model.package or study.model.path
-    example = EXAMPLE.replace("MAX_TOKENS", str(study.model.max_tokens)).replace("LABELS", repr(list(labels)))
+    example = EXAMPLE.format(
+        imports=use.imports, load=use.load, run=use.run, max_tokens=study.model.max_tokens, labels=repr(list(labels))
+    )
     rows = []
     for name in front.objectives:
         unit = front.units[name]
@@ -45,10 +68,12 @@ def model_card(source: Exported, labels: Sequence[str]) -> str:
             readable(front.dense.values[name], unit),
         )
         rows.append(f"| {name} | {' | '.join(values)} |")
-    head = ["---", "library_name: openvino", "pipeline_tag: text-classification", f"base_model: {origin}"]
+    head = ["---", f"library_name: {use.library}", "pipeline_tag: text-classification", f"base_model: {origin}"]
     if not study.model.hub:
         head = head[:-1]
-    versions = {name: importlib.metadata.version(name) for name in ("slimfront", "openvino", "torch", "transformers")}
+    versions = {
+        name: importlib.metadata.version(name) for name in ("slimfront", *use.versions, "torch", "transformers")
+    }
     return "\n".join(
         [
             *head,
@@ -62,7 +87,7 @@ def model_card(source: Exported, labels: Sequence[str]) -> str:
             "|---|---|---|---|---|",
             *rows,
             "",
-            " ".join(text for name, text in _explained(source).items() if name in front.objectives),
+            " ".join(text for name, text in _explained(source, use.title).items() if name in front.objectives),
             "",
             f"Machine: {platform.machine()}, {platform.system()}. Versions: "
             + ", ".join(f"{name} {version}" for name, version in versions.items())
@@ -81,11 +106,12 @@ def model_card(source: Exported, labels: Sequence[str]) -> str:
     )
 
 
-def _explained(source: Exported) -> dict[str, str]:
+def _explained(source: Exported, title: str) -> dict[str, str]:
     """Return how each objective is to be read."""
     target = source.run.study.target
+    files = ", ".join(f"`{name}`" for name in source.artifact.files)
     return {
-        "size": "Size counts the files that OpenVINO loads (`openvino_model.xml`, `openvino_model.bin`).",
+        "size": f"Size counts the files that {title} loads ({files}).",
         "download": "Download counts the same files, each compressed with Zstandard at its default level.",
         "latency": f"Latency is the median of one request of {target.batch} × {target.tokens} tokens on"
         f" {target.threads} thread(s), measured in interleaved runs with the dense model, whose own milliseconds it is"

@@ -8,7 +8,7 @@ import tempfile
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.search.evaluator import PREDICTIONS
@@ -46,7 +46,13 @@ class Exported:
 
 
 class Exporter(ABC):
-    """Writes a point in one format."""
+    """Writes a point in one format.
+
+    Attributes:
+        runtime: The target whose artifacts it writes.
+    """
+
+    runtime: ClassVar[str]
 
     @abstractmethod
     def export(self, source: Exported, folder: Path) -> None:
@@ -71,21 +77,21 @@ class Exporter(ABC):
 EXPORTERS: Registry[Exporter] = Registry("export format", "slimfront.search.export")
 
 
-def export(run: Path, trial: int, out: Path, to: str, examples: bool = True) -> Path:
+def export(run: Path, trial: int, out: Path, to: str | None = None, examples: bool = True) -> Path:
     """Export a trial of a run.
 
     Args:
         run: The run folder.
         trial: The trial's number.
         out: The folder to write, empty or new.
-        to: The format.
+        to: The format; None is that of the run's target.
         examples: Whether the search split's texts go along for verification.
 
     Raises:
         StudyError: the trial or the format does not exist, or ``out`` is not empty.
     """
-    exporter = EXPORTERS.get(to, where="--to")()
     opened = Run.open(run)
+    exporter = EXPORTERS.get(to or format_of(opened.study.target.runtime), where="--to")()
     front = opened.front()
     point = next((p for p in front.everything if p.trial == trial), None)
     if point is None:
@@ -106,6 +112,11 @@ def export(run: Path, trial: int, out: Path, to: str, examples: bool = True) -> 
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return out
+
+
+def format_of(runtime: str) -> str:
+    """Return the format of a target's own files."""
+    return next(name for name in EXPORTERS if EXPORTERS.get(name, where="--to").runtime == runtime)
 
 
 def verify(folder: Path) -> Json:

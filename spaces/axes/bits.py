@@ -9,25 +9,32 @@ from slimfront.studies.compressed import Capabilities
 from slimfront.studies.errors import StudyError
 from slimfront.studies.schema import BitsSpec, SpaceSpec
 
+# What some target packs.
+KNOWN = (2, 3, 4, 6, 8, 16, 32)
+
 
 @AXES.register("bits")
 class Bits(Levelled):
-    """Bits of a weight: 32 and 16 are floating point, fewer are integer codes."""
+    """Bits of a weight: 32 and 16 are floating point, fewer are integer codes.
+
+    A width that other targets pack, but not this one, is left out of the space.
+    """
 
     stage = 1
 
     def __init__(self, spec: SpaceSpec, anatomy: Anatomy, capabilities: Capabilities) -> None:
-        levels = (spec.bits.levels or capabilities.bits) if spec.bits else (max(capabilities.bits),)
-        for number, level in enumerate(levels):
-            if level not in capabilities.bits:
+        wanted = (spec.bits.levels or capabilities.bits) if spec.bits else (max(capabilities.bits),)
+        for number, level in enumerate(wanted):
+            if level not in KNOWN:
                 raise StudyError(
-                    "the target does not pack this bit-width",
+                    "no target packs this bit-width",
                     where=f"space.bits.levels.{number}",
                     given=level,
                     allowed=", ".join(map(str, capabilities.bits)),
                     hint="remove it",
                 )
         _check_groups(spec.bits, capabilities)
+        levels = {level for level in wanted if level in capabilities.bits}
         self._levels = tuple(sorted({max(capabilities.bits), *levels}, reverse=True))
         granularity = spec.bits.granularity if spec.bits else "all"
         names = parameter_names("bits", granularity, anatomy.groups, lambda g: g.name, lambda g: g.role)
@@ -43,9 +50,9 @@ class Bits(Levelled):
 
 def _check_groups(spec: BitsSpec | None, capabilities: Capabilities) -> None:
     for bits, size in (spec.groups if spec else {}).items():
-        if bits not in capabilities.bits or bits >= 16:
+        if bits not in KNOWN or bits >= 16:
             raise StudyError(
-                "the target has no codes of this width",
+                "no target has codes of this width",
                 where="space.bits.groups",
                 given=bits,
                 allowed=", ".join(str(known) for known in capabilities.bits if known < 16),

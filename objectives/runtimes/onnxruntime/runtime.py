@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 # Counted up when the template's form changes: templates in the cache are then made anew.
 TEMPLATE_VERSION = 1
 REMOVABLE = "blocks.json"
-NEEDED = ("onnxruntime", "onnx", "onnxscript")
 
 
 class OnnxSession(Session):
@@ -50,8 +49,10 @@ class OnnxRuntime(Runtime):
     block (``MatMulNBits``, ``GatherBlockQuantized``); all of them stand in one file.
     """
 
+    libraries = ("onnxruntime", "onnx", "onnxscript")
+
     def __init__(self, spec: TargetSpec) -> None:
-        missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+        missing = [name for name in self.libraries if importlib.util.find_spec(name) is None]
         if missing:
             raise MissingError(
                 f"{', '.join(missing)}: not installed", where="target.runtime", hint="pip install 'slimfront[onnx]'"

@@ -72,6 +72,8 @@ class OpenVinoSession(Session):
 class OpenVino(Runtime):
     """OpenVINO on the CPU. The dense reference runs in f32, never in the library's default bf16."""
 
+    libraries = ("openvino",)
+
     def __init__(self, spec: TargetSpec) -> None:
         if importlib.util.find_spec("openvino") is None:
             raise MissingError("OpenVINO is not installed", where="target.runtime", hint="pip install openvino")
