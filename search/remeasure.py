@@ -1,4 +1,4 @@
-"""Measures a front anew, where its files are now: on another machine, or another day."""
+"""Measures a front anew: on another machine, another day, or another runtime."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from slimfront.objectives.runtimes import RUNTIMES, Runtime, Session
 from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.search.evaluator import PREDICTIONS, TOKENIZER
 from slimfront.search.front import Front, Point
+from slimfront.search.moving import Moved, move
 from slimfront.search.preparation import objectives_of
 from slimfront.search.run import Run, write_atomically
 from slimfront.search.tournament import HEAT, heat, request
+from slimfront.spaces.configuration import Configuration
 from slimfront.studies.processor import processor_name
 from slimfront.studies.renumbering import with_backend
 from slimfront.studies.subject import Subject, load_subject
@@ -39,12 +41,16 @@ class Remeasured:
         left: Trials that were on the front and are not any more.
         recomputed: Trials whose answers differ here, so that their accuracy was measured anew.
         machine: The processor.
+        target: The runtime.
+        left_out: Why a point cannot be had on this runtime, by trial.
     """
 
     front: Front
     left: tuple[int, ...]
     recomputed: tuple[int, ...]
     machine: str
+    target: str
+    left_out: Mapping[int, str]
 
     def save(self, run: Run) -> Path:
         """Write what was found into the run folder and return the file."""
@@ -58,10 +64,12 @@ class Remeasured:
         return {
             "schema_version": 1,
             "machine": self.machine,
+            "target": self.target,
             "dense": dict(self.front.dense.values),
             "front": [point.to_json() for point in self.front.points],
             "left": list(self.left),
             "recomputed": list(self.recomputed),
+            "left_out": {str(trial): reason for trial, reason in self.left_out.items()},
         }
 
 
@@ -73,11 +81,15 @@ class _Bench:
         run: The run.
         subject: The texts, as the checkpoint's own tokenizer reads them.
         runtime: The target.
+        folders: Where the artifacts are, by trial.
+        held_out: Measures an artifact on the held-out split, where its answers are others than those of the search.
     """
 
     run: Run
     subject: Subject
     runtime: Runtime
+    folders: Mapping[int, Path]
+    held_out: Callable[[Point], Json] | None = None
     readers: dict[str, Subject] = field(default_factory=dict)
 
     def reader(self, folder: Path) -> Subject:
@@ -91,7 +103,7 @@ class _Bench:
 
     def load(self, point: Point) -> tuple[Artifact, Session, Subject]:
         """Load a point's artifact."""
-        folder = self.run.artifact(point.trial)
+        folder = self.folders[point.trial]
         artifact = Artifact.open(folder)
         return artifact, self.runtime.load(artifact), self.reader(folder)
 
@@ -114,22 +126,30 @@ class _Bench:
         return found, differs
 
 
-def remeasure(run: Run, progress: Progress) -> Remeasured:
+def remeasure(run: Run, progress: Progress, target: str | None = None) -> Remeasured:
     """Measure size and latency of the dense model and of every point of a front anew.
 
     The accuracy is measured anew only where the first answers differ from those of the search: where the processor
-    computes otherwise.
+    or the runtime computes otherwise.
+
+    Args:
+        run: The run.
+        progress: Is told how far it is.
+        target: The runtime, where it is another than that of the search: its files are made first.
 
     Raises:
         RecordsError: an artifact is missing or damaged.
-        StudyError: the study's model or data cannot be loaded here.
+        StudyError: the study's model or data cannot be loaded here, or the runtime cannot hold the model.
     """
     before = run.front()
-    progress("loading the texts", 0.0)
-    with torch_threads(1):
-        subject = load_subject(run.study)
-    bench = _Bench(run, subject, RUNTIMES.get(run.study.target.runtime, where="target.runtime")(run.study.target))
     others = [point for point in before.points if point.trial != before.dense.trial]
+    left_out: Mapping[int, str] = {}
+    if target is None or target == run.study.target.runtime:
+        bench = _here(run, [before.dense, *others], progress)
+    else:
+        moved = move(run, target, [before.dense, *others], progress)
+        bench, left_out = _there(run, moved, before.dense), moved.left_out
+        others = [point for point in others if point.trial in moved.folders]
     artifact, session, reader = bench.load(before.dense)
     first, found, base = (session, request(run.study, reader, reader)), {}, None
     own_context, recomputed = bench.context(session, reader), list[int]()
@@ -145,11 +165,39 @@ def remeasure(run: Run, progress: Progress) -> Remeasured:
             measured, differs = bench.measured(files, context, own_context)
             recomputed += [point.trial] if differs else []
             found[point.trial] = _renewed(point, {**measured, "latency": latency})
+            if bench.held_out:
+                found[point.trial] = _held_out_anew(found[point.trial], bench.held_out(point))
         progress("measuring the front anew", min(1.0, (start + HEAT) / max(1, len(others))))
     front = _front(before, [found[point.trial] for point in (before.dense, *others)])
     kept = {point.trial for point in front.points}
-    left = tuple(point.trial for point in before.points if point.trial not in kept)
-    return Remeasured(front, left, tuple(sorted(recomputed)), processor_name())
+    left = tuple(point.trial for point in before.points if point.trial not in {*kept, *left_out})
+    runtime = target or run.study.target.runtime
+    return Remeasured(front, left, tuple(sorted(recomputed)), processor_name(), runtime, left_out)
+
+
+def _here(run: Run, points: Sequence[Point], progress: Progress) -> _Bench:
+    """Return the bench of the artifacts that the search kept."""
+    progress("loading the texts", 0.0)
+    with torch_threads(1):
+        subject = load_subject(run.study)
+    runtime = RUNTIMES.get(run.study.target.runtime, where="target.runtime")(run.study.target)
+    return _Bench(run, subject, runtime, {point.trial: run.artifact(point.trial) for point in points})
+
+
+def _there(run: Run, moved: Moved, dense: Point) -> _Bench:
+    """Return the bench of the artifacts that were made for another runtime."""
+    evaluator = moved.evaluator
+
+    def held_out(point: Point) -> Json:
+        folder = moved.folders[point.trial]
+        return evaluator.held_out(Configuration(point.configuration), folder, moved.folders[dense.trial])
+
+    return _Bench(run, evaluator.subject, evaluator.runtime, moved.folders, held_out)
+
+
+def _held_out_anew(point: Point, measured: Mapping[str, Json]) -> Point:
+    changes = {name: entry["change"] for name, entry in measured.items() if "change" in entry}
+    return replace(point, held_out={name: entry["value"] for name, entry in measured.items()}, changes=changes)
 
 
 def _differs(context: Context, folder: Path) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,9 +22,19 @@ from slimfront.studies.vocabulary import Vocabulary, find_table
 
 from tests.conftest import DECODERS, ENCODERS, codes_of, cut_copy, example_inputs, make_encoder
 
+KINDS = (*ENCODERS, *DECODERS)
+# An export to ONNX takes ten times as long as one to OpenVINO: the other kinds wait for `make slow`.
+SHORT = {"onnxruntime": ("bert", "gpt2", "modernbert")}
 
-@pytest.mark.parametrize("kind", (*ENCODERS, *DECODERS))
-@pytest.mark.parametrize("name", RUNTIMES.names())
+
+def _pairs() -> Iterator[Any]:
+    for name in RUNTIMES.names():
+        for kind in KINDS:
+            marks = () if kind in SHORT.get(name, KINDS) else (pytest.mark.slow,)
+            yield pytest.param(name, kind, marks=marks, id=f"{name}-{kind}")
+
+
+@pytest.mark.parametrize(("name", "kind"), _pairs())
 def test_artifact_computes_what_the_compressed_module_computes(name: str, kind: str, tmp_path: Path) -> None:
     module, inputs = make_encoder(kind, blocks=3), example_inputs()
     runtime = RUNTIMES.get(name, where="x")(TargetSpec())

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slimfront.search.export import EXPORTERS
 from slimfront.search.rebuild import rebuild
 from slimfront.search.records import Records
 from slimfront.search.run import Run
@@ -23,6 +22,7 @@ from slimfront.studies.cache import file_sha256
 from slimfront.studies.errors import NoFeasiblePoint, RecordsError, StudyError
 
 from tests.commands import forked, slimfront
+from tests.exports import require_that_an_export_equals_its_record, require_that_the_card_example_runs
 
 StudyFile = Callable[..., Path]
 
@@ -86,33 +86,9 @@ def test_only_the_front_keeps_its_artifacts(finished_run: Path) -> None:
     assert kept == {f"trial-{p.trial:05d}" for p in (*front.points, front.dense)}
 
 
-@pytest.mark.parametrize("name", EXPORTERS.names())
 @pytest.mark.parametrize("which", ["knee", "dominated"])
-def test_export_equals_its_record(name: str, which: str, finished_run: Path, tmp_path: Path) -> None:
-    front = Run.open(finished_run).front()
-    chosen = {point.trial for point in front.points} | {front.dense.trial}
-    point = front.pick("knee")
-    if which == "dominated":
-        point = next(p for p in front.everything if p.trial not in chosen)
-    out = point.export(tmp_path / "out", to=name)
-    exporter = EXPORTERS.get(name, where="x")()
-    found = exporter.verify(out)
-    assert found["bytes"] == point.values["size"] and found["accuracy"] == point.values["accuracy"]
-    files = json.loads((out / "manifest.json").read_text())["files"]
-    assert sum((out / file).stat().st_size for file in files) == point.values["size"]
-    assert "## Use" in (out / "README.md").read_text()
-    rows = (out / "examples.jsonl").read_text().splitlines()
-    first = json.loads(rows[0])
-    first["prediction"] = 1 - first["prediction"]
-    (out / "examples.jsonl").write_text("\n".join([json.dumps(first), *rows[1:]]) + "\n")
-    with pytest.raises(RecordsError, match="predictions"):
-        exporter.verify(out)
-    with pytest.raises(StudyError, match="not empty"):
-        point.export(out, to=name)
-    tokenizer = out / "tokenizer.json"
-    tokenizer.write_text(tokenizer.read_text().replace("[UNK]", "[UNX]", 1))
-    with pytest.raises(RecordsError, match=r"tokenizer\.json"):
-        exporter.verify(out)
+def test_export_equals_its_record(which: str, finished_run: Path, tmp_path: Path) -> None:
+    require_that_an_export_equals_its_record("openvino", which, finished_run, tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["[]", "[1,0", "flip"])
@@ -138,10 +114,7 @@ def test_records_without_the_dense_trial_are_refused(finished_run: Path, tmp_pat
 
 
 def test_card_example_runs(finished_run: Path, tmp_path: Path) -> None:
-    out = Run.open(finished_run).front().pick("smallest").export(tmp_path / "out")
-    code = (out / "README.md").read_text().split("```python\n")[1].split("```")[0]
-    ran = subprocess.run([sys.executable, "-c", code], cwd=out, capture_output=True, text=True, check=False)
-    assert ran.returncode == 0 and ran.stdout.strip() in ("fresh", "rotten"), ran.stderr
+    require_that_the_card_example_runs(finished_run, tmp_path)
 
 
 def test_picks(finished_run: Path) -> None:

@@ -1,0 +1,81 @@
+"""Makes the points of a run for another target: the same compressed weights, in the other runtime's files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from slimfront.objectives.runtimes import RUNTIMES
+from slimfront.search.evaluator import Evaluator
+from slimfront.search.front import Point
+from slimfront.search.run import Run
+from slimfront.spaces.configuration import Configuration
+from slimfront.studies.compressed import Capabilities
+from slimfront.studies.threads import torch_threads
+
+Progress = Callable[[str, float], None]
+TARGETS = "targets"
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What another target made of some points.
+
+    Attributes:
+        evaluator: Makes and measures artifacts of the other target.
+        folders: Where each point's artifact is, by trial.
+        left_out: Why a point cannot be had there, by trial.
+    """
+
+    evaluator: Evaluator
+    folders: dict[int, Path]
+    left_out: dict[int, str]
+
+
+def move(run: Run, target: str, points: Sequence[Point], progress: Progress) -> Moved:
+    """Write the artifacts of some points for another target into the run folder.
+
+    Their weights are those of the search: what it computed once comes from the cache, or is computed again.
+
+    Args:
+        run: The run.
+        target: The other runtime.
+        points: The points, the dense model's first.
+        progress: Is told how far it is.
+
+    Raises:
+        StudyError: there is no such runtime, or it cannot hold the model.
+        MissingError: it is not installed.
+    """
+    spec = run.study.target.model_copy(update={"runtime": target})
+    runtime = RUNTIMES.get(target, where="--target")(spec)
+    with torch_threads(1):
+        own = Evaluator.prepare(run.study, progress)
+        anatomy, subject = own.space.anatomy, own.subject
+        cuts = {s.name: s.cut() for s in anatomy.structures if run.study.space.sparsity}
+        removals = {b.name: b.remove for b in anatomy.blocks if run.study.space.depth}
+        progress(f"converting the model for {target}", 0.0)
+        blueprint = runtime.prepare(subject.module, subject.example(), cuts, removals, subject.weights)
+        study = run.study.model_copy(update={"target": spec})
+        evaluator = replace(own, study=study, runtime=runtime, blueprint=blueprint)
+        folders, left_out = {}, {}
+        for number, point in enumerate(points):
+            configuration = Configuration(point.configuration)
+            reason = _lacking(own, configuration, runtime.supports())
+            if reason:
+                left_out[point.trial] = f"{target} has no {reason}"
+            else:
+                folders[point.trial] = run.folder / TARGETS / target / f"trial-{point.trial:05d}"
+                evaluator.lower(configuration, folders[point.trial])
+            progress(f"making the front's files for {target}", (number + 1) / len(points))
+    return Moved(evaluator, folders, left_out)
+
+
+def _lacking(evaluator: Evaluator, configuration: Configuration, capabilities: Capabilities) -> str:
+    """Return what a configuration needs and a target lacks, or nothing."""
+    draft = evaluator.space.draft(evaluator.scores, configuration)
+    bits = sorted(set(draft.bits.values()) - set(capabilities.bits))
+    lacking = [f"{width} bits" for width in bits]
+    lacking += [draft.precision] if draft.precision not in capabilities.precisions else []
+    return " and ".join(lacking)

@@ -1,0 +1,86 @@
+"""One study on other targets than the one that it names: a search, exports, and a front that moves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from slimfront.search.moving import move
+from slimfront.search.records import Records
+from slimfront.search.run import Run
+from slimfront.studies.errors import StudyError
+
+from tests.commands import forked, slimfront
+from tests.exports import require_that_an_export_equals_its_record, require_that_the_card_example_runs
+
+
+@pytest.fixture(scope="module")
+def onnx_run(tmp_path_factory: pytest.TempPathFactory, study_data: Callable[..., dict[str, Any]]) -> Path:
+    root = tmp_path_factory.mktemp("targets")
+    data = study_data(trials=9, seed=1)
+    data["space"]["bits"]["levels"] = [3, 4, 8, 32]
+    data["space"]["depth"] = {"levels": [0.0, 0.5]}
+    (root / "study.yaml").write_text(json.dumps(data))
+    told = forked("plan", root / "study.yaml", "--target", "onnxruntime")
+    assert "left out: 3 bits: onnxruntime does not pack them" in told.stdout, told.stderr
+    done = slimfront("launch", root / "study.yaml", "--target", "onnxruntime", "--run", root / "run")
+    assert done.returncode == 0, done.stderr
+    return root / "run"
+
+
+def test_sizes_are_predicted_to_the_byte(onnx_run: Path) -> None:
+    run = Run.open(onnx_run)
+    trials = [trial for trial in Records(onnx_run).trials() if trial.state == "complete"]
+    assert run.study.target.runtime == "onnxruntime" and len(trials) > 3
+    assert all(t.details["predicted"]["size"] == t.value("size") for t in trials if "predicted" in t.details)
+    assert set(trials[0].files) == {"model.onnx"}
+
+
+@pytest.mark.parametrize("which", ["knee", "dominated"])
+def test_export_equals_its_record(which: str, onnx_run: Path, tmp_path: Path) -> None:
+    require_that_an_export_equals_its_record("onnx", which, onnx_run, tmp_path)
+
+
+def test_card_example_runs(onnx_run: Path, tmp_path: Path) -> None:
+    require_that_the_card_example_runs(onnx_run, tmp_path)
+
+
+def test_files_of_another_runtime_are_not_there(onnx_run: Path, tmp_path: Path) -> None:
+    refused = forked("export", onnx_run, "--pick", "knee", "--to", "openvino", "--out", tmp_path / "out")
+    assert refused.returncode == 2 and "allowed: onnx" in refused.stderr and "--target openvino" in refused.stderr
+    unknown = forked("remeasure", onnx_run, "--target", "onnx")
+    assert unknown.returncode == 2 and "onnxruntime" in unknown.stderr
+
+
+def test_a_front_moves_to_another_runtime(onnx_run: Path) -> None:
+    before = {point.trial: point for point in Run.open(onnx_run).front().points}
+    done = forked("remeasure", onnx_run, "--target", "openvino", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["target"] == "openvino" and not found["left_out"] and len(found["recomputed"]) >= len(before)
+    for point in found["front"]:
+        files = Run.open(onnx_run).folder / "targets" / "openvino" / f"trial-{point['trial']:05d}"
+        bytes_there = sum((files / name).stat().st_size for name in ("openvino_model.xml", "openvino_model.bin"))
+        assert point["size"] == bytes_there != before[point["trial"]].values["size"]
+        # The same weights, but for the rounding of activations.
+        assert abs(point["accuracy"] - before[point["trial"]].values["accuracy"]) < 0.08
+        assert abs(point["held_out"]["accuracy"] - before[point["trial"]].held_out["accuracy"]) < 0.08
+
+
+def test_what_a_runtime_lacks_is_left_out(onnx_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    from slimfront.objectives.runtimes.openvino import OpenVino
+
+    whole = OpenVino.supports
+    monkeypatch.setattr(OpenVino, "supports", lambda self: replace(whole(self), bits=(2, 3, 16, 32)))
+    run = Run.open(onnx_run)
+    front = run.front()
+    moved = move(run, "openvino", [front.dense, *front.points], lambda _text, _share: None)
+    assert front.dense.trial in moved.folders and moved.left_out
+    assert all("openvino has no 4" in why or "openvino has no 8" in why for why in moved.left_out.values())
+    with pytest.raises(StudyError, match="no runtime of this name"):
+        move(run, "tflite", [front.dense], lambda _text, _share: None)
