@@ -40,7 +40,7 @@ def guide(evaluator: Evaluator, progress: Progress) -> Json:
         identity={
             "target": target.model_dump(mode="json"),
             "model": type(subject.module).__name__,
-            "library": importlib.metadata.version(target.runtime),
+            "libraries": {name: importlib.metadata.version(name) for name in evaluator.runtime.libraries},
         },
     )
     rereading = reread(subject, space, evaluator.scores, evaluator.reading, progress)

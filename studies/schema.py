@@ -126,12 +126,14 @@ class TargetSpec(Strict):
 
     Attributes:
         threads: Threads of one inference.
+        device: ``cuda`` for runtimes that have it.
         batch: Sentences of one request; accuracy is measured at this batch too, since dynamic quantization
             makes results depend on it.
         tokens: Length of the request whose latency is measured.
     """
 
     runtime: str = "openvino"
+    device: Literal["cpu", "cuda"] = "cpu"
     threads: int = Field(default=1, ge=1)
     batch: int = Field(default=1, ge=1)
     tokens: int = Field(default=32, ge=1)

@@ -179,6 +179,22 @@ def read(session: Session, examples: Encoded, groups: Iterable[Sequence[int]]) -
     return found
 
 
+def require_cpu(spec: TargetSpec) -> None:
+    """Refuse other devices than the CPU.
+
+    Raises:
+        StudyError: another one was chosen.
+    """
+    if spec.device != "cpu":
+        raise StudyError(
+            f"{spec.runtime} runs on the CPU only here",
+            where="target.device",
+            given=spec.device,
+            allowed="cpu; or the runtime pytorch",
+            hint="choose one of both",
+        )
+
+
 def without(module: nn.Module, removal: Removal) -> nn.Module:
     """Return a copy of a module from which something is removed."""
     twin = copy.deepcopy(module)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from slimfront.search.moving import move
 from slimfront.search.records import Records
 from slimfront.search.run import Run
@@ -16,36 +17,59 @@ from slimfront.studies.errors import StudyError
 from tests.commands import forked, slimfront
 from tests.exports import require_that_an_export_equals_its_record, require_that_the_card_example_runs
 
+# The format of each target's own files, and the files.
+TARGETS = {
+    "onnxruntime": ("onnx", {"model.onnx"}),
+    "pytorch": ("pytorch", {"config.json", "compressed.json", "load.py", "model.safetensors"}),
+}
 
-@pytest.fixture(scope="module")
-def onnx_run(tmp_path_factory: pytest.TempPathFactory, study_data: Callable[..., dict[str, Any]]) -> Path:
-    root = tmp_path_factory.mktemp("targets")
-    data = study_data(trials=9, seed=1)
+
+def search(target: str, root: Path, data: dict[str, Any]) -> Path:
+    """Search a small study that also names widths which the target lacks."""
     data["space"]["bits"]["levels"] = [3, 4, 8, 32]
     data["space"]["depth"] = {"levels": [0.0, 0.5]}
     (root / "study.yaml").write_text(json.dumps(data))
-    told = forked("plan", root / "study.yaml", "--target", "onnxruntime")
-    assert "left out: 3 bits: onnxruntime does not pack them" in told.stdout, told.stderr
-    done = slimfront("launch", root / "study.yaml", "--target", "onnxruntime", "--run", root / "run")
+    told = forked("plan", root / "study.yaml", "--target", target)
+    assert f"left out: 3 bits: {target} does not pack them" in told.stdout, told.stderr
+    done = slimfront("launch", root / "study.yaml", "--target", target, "--run", root / "run")
     assert done.returncode == 0, done.stderr
     return root / "run"
 
 
-def test_sizes_are_predicted_to_the_byte(onnx_run: Path) -> None:
-    run = Run.open(onnx_run)
-    trials = [trial for trial in Records(onnx_run).trials() if trial.state == "complete"]
-    assert run.study.target.runtime == "onnxruntime" and len(trials) > 3
+@pytest.fixture(scope="module")
+def onnx_run(tmp_path_factory: pytest.TempPathFactory, study_data: Callable[..., dict[str, Any]]) -> Path:
+    return search("onnxruntime", tmp_path_factory.mktemp("onnx"), study_data(trials=9, seed=1))
+
+
+@pytest.fixture(scope="module")
+def pytorch_run(tmp_path_factory: pytest.TempPathFactory, study_data: Callable[..., dict[str, Any]]) -> Path:
+    return search("pytorch", tmp_path_factory.mktemp("pytorch"), study_data(trials=7, seed=1))
+
+
+@pytest.fixture(params=TARGETS)
+def target(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def run(target: str, request: pytest.FixtureRequest) -> Path:
+    found: Path = request.getfixturevalue({"onnxruntime": "onnx_run", "pytorch": "pytorch_run"}[target])
+    return found
+
+
+def test_sizes_are_predicted_to_the_byte(target: str, run: Path) -> None:
+    trials = [trial for trial in Records(run).trials() if trial.state == "complete"]
+    assert Run.open(run).study.target.runtime == target and len(trials) > 2
     assert all(t.details["predicted"]["size"] == t.value("size") for t in trials if "predicted" in t.details)
-    assert set(trials[0].files) == {"model.onnx"}
+    assert set(trials[0].files) == TARGETS[target][1]
 
 
-@pytest.mark.parametrize("which", ["knee", "dominated"])
-def test_export_equals_its_record(which: str, onnx_run: Path, tmp_path: Path) -> None:
-    require_that_an_export_equals_its_record("onnx", which, onnx_run, tmp_path)
+def test_export_equals_its_record(target: str, run: Path, tmp_path: Path) -> None:
+    require_that_an_export_equals_its_record(TARGETS[target][0], "dominated", run, tmp_path)
 
 
-def test_card_example_runs(onnx_run: Path, tmp_path: Path) -> None:
-    require_that_the_card_example_runs(onnx_run, tmp_path)
+def test_card_example_runs(run: Path, tmp_path: Path) -> None:
+    require_that_the_card_example_runs(run, tmp_path)
 
 
 def test_files_of_another_runtime_are_not_there(onnx_run: Path, tmp_path: Path) -> None:
@@ -53,6 +77,17 @@ def test_files_of_another_runtime_are_not_there(onnx_run: Path, tmp_path: Path) 
     assert refused.returncode == 2 and "allowed: onnx" in refused.stderr and "--target openvino" in refused.stderr
     unknown = forked("remeasure", onnx_run, "--target", "onnx")
     assert unknown.returncode == 2 and "onnxruntime" in unknown.stderr
+
+
+def test_a_device_that_is_not_there(onnx_run: Path, tmp_path: Path) -> None:
+    data = Run.open(onnx_run).study.model_dump(mode="json")
+    data["target"]["device"] = "cuda"
+    (tmp_path / "study.yaml").write_text(json.dumps(data))
+    refused = forked("plan", tmp_path / "study.yaml")
+    assert refused.returncode == 2 and "target.device" in refused.stderr
+    if not torch.cuda.is_available():
+        missing = forked("plan", tmp_path / "study.yaml", "--target", "pytorch")
+        assert missing.returncode == 3 and "no GPU" in missing.stderr
 
 
 def test_a_front_moves_to_another_runtime(onnx_run: Path) -> None:

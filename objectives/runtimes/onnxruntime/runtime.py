@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.objectives.runtimes.onnxruntime.execution import kernel_of, session
-from slimfront.objectives.runtimes.runtime import RUNTIMES, Runtime, Session, compared, without
+from slimfront.objectives.runtimes.runtime import RUNTIMES, Runtime, Session, compared, require_cpu, without
 from slimfront.studies.cache import cached
 from slimfront.studies.compressed import Capabilities, CompressedModel, Cut, Form, Removal
 from slimfront.studies.encoding import Batch
@@ -57,6 +57,7 @@ class OnnxRuntime(Runtime):
             raise MissingError(
                 f"{', '.join(missing)}: not installed", where="target.runtime", hint="pip install 'slimfront[onnx]'"
             )
+        require_cpu(spec)
         self._threads = spec.threads
 
     def supports(self) -> Capabilities:

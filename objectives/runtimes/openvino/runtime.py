@@ -17,7 +17,7 @@ from slimfront.objectives.runtimes.openvino.execution import kernel_of, mode_of
 from slimfront.objectives.runtimes.openvino.image import MODEL
 from slimfront.objectives.runtimes.openvino.template import Template
 from slimfront.objectives.runtimes.openvino.tracing import removable, trace
-from slimfront.objectives.runtimes.runtime import RUNTIMES, Runtime, Session, compared, without
+from slimfront.objectives.runtimes.runtime import RUNTIMES, Runtime, Session, compared, require_cpu, without
 from slimfront.studies.cache import cached
 from slimfront.studies.compressed import Capabilities, CompressedModel, Cut, Form, Removal
 from slimfront.studies.encoding import Batch
@@ -77,6 +77,7 @@ class OpenVino(Runtime):
     def __init__(self, spec: TargetSpec) -> None:
         if importlib.util.find_spec("openvino") is None:
             raise MissingError("OpenVINO is not installed", where="target.runtime", hint="pip install openvino")
+        require_cpu(spec)
         self._threads = spec.threads
 
     def supports(self) -> Capabilities:

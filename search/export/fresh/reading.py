@@ -14,12 +14,12 @@ from transformers import AutoTokenizer
 Run = Callable[[Mapping[str, npt.NDArray[Any]]], npt.NDArray[Any]]
 
 
-def compare(folder: Path, names: Sequence[str], run: Run) -> None:
+def compare(folder: Path, names: Sequence[str] | None, run: Run) -> None:
     """Print as JSON how many predictions differ from the recorded ones, and the accuracy.
 
     Args:
         folder: The exported folder.
-        names: The model's inputs.
+        names: The model's inputs; None stands for all that the tokenizer makes.
         run: Returns the logits ``(rows, classes)`` of inputs ``(rows, tokens)``.
     """
     record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
@@ -33,7 +33,7 @@ def compare(folder: Path, names: Sequence[str], run: Run) -> None:
         part = order[start : start + record["batch"]]
         columns = [list(column) for column in zip(*(texts[i] for i in part), strict=True)]
         batch = tokenizer(*columns, truncation=True, max_length=record["max_tokens"], padding=True, return_tensors="np")
-        found[part] = run({name: batch[name] for name in names}).argmax(-1)
+        found[part] = run({name: batch[name] for name in names or batch}).argmax(-1)
     labels = np.array([row["label"] for row in rows])
     different = sum(int(found[i]) != row["prediction"] for i, row in enumerate(rows))
     accuracy = float((found == labels).sum() / len(labels))

@@ -1,0 +1,5 @@
+"""The PyTorch target."""
+
+from slimfront.objectives.runtimes.pytorch.runtime import PyTorch
+
+__all__ = ["PyTorch"]
