@@ -62,7 +62,7 @@ def move(run: Run, target: str, points: Sequence[Point], progress: Progress) -> 
         folders, left_out = {}, {}
         for number, point in enumerate(points):
             configuration = Configuration(point.configuration)
-            reason = _lacking(own, configuration, runtime.supports())
+            reason = lacking(own, configuration, runtime.supports())
             if reason:
                 left_out[point.trial] = f"{target} has no {reason}"
             else:
@@ -72,7 +72,7 @@ def move(run: Run, target: str, points: Sequence[Point], progress: Progress) -> 
     return Moved(evaluator, folders, left_out)
 
 
-def _lacking(evaluator: Evaluator, configuration: Configuration, capabilities: Capabilities) -> str:
+def lacking(evaluator: Evaluator, configuration: Configuration, capabilities: Capabilities) -> str:
     """Return what a configuration needs and a target lacks, or nothing."""
     draft = evaluator.space.draft(evaluator.scores, configuration)
     bits = sorted(set(draft.bits.values()) - set(capabilities.bits))
