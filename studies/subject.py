@@ -22,6 +22,7 @@ from slimfront.studies.vocabulary import Ranking, delicate, rank, reorder
 from torch import nn
 
 Progress = Callable[[str, float], None]
+FEW = 64
 MOST_UNKNOWN = 0.5
 
 
@@ -135,6 +136,7 @@ def load_subject(study: Study) -> Subject:
         _check_vocabulary(base, split)
     _check_length(base, study.model.max_tokens)
     _check_runs(base, as_tensors(train.batch(range(2))))
+    _check_mask(base, train)
     _check_known(tokenizer, train)
     require_training(study, missing)
     if isinstance(study.train, NoTraining):
@@ -223,6 +225,22 @@ def _check_runs(module: nn.Module, example: dict[str, torch.Tensor]) -> None:
             allowed="a classifier that runs on a padded batch of two texts",
             hint="mend its files; a decoder needs pad_token_id in its config.json",
         ) from error
+
+
+def _check_mask(module: nn.Module, encoded: Encoded) -> None:
+    """Refuse a model whose answer depends on what a text is padded with: no batch would tell its accuracy."""
+    lengths = encoded.lengths()[:FEW]
+    rows = [int(lengths.argmin()), int(lengths.argmax())]
+    with torch.no_grad():
+        alone, padded = (module(**as_tensors(encoded.batch(part))).logits[0] for part in (rows[:1], rows))
+    if not torch.allclose(alone, padded, rtol=1e-3, atol=1e-5):
+        raise StudyError(
+            "the model does not heed its attention mask",
+            where="model",
+            given=f"padding moves a logit by {(alone - padded).abs().max():.3g}",
+            allowed="a model that answers a text alone as it does in a padded batch",
+            hint="mend its forward; a decoder needs the pad_token_id with which it was trained",
+        )
 
 
 def _check_length(module: nn.Module, tokens: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,9 +33,16 @@ class Artifact:
 
     @classmethod
     def seal(cls, folder: Path, names: list[str], runtime: str, options: Mapping[str, Any]) -> Artifact:
-        """Sum the named files and write the manifest beside them."""
+        """Sum the named files and write the manifest beside them.
+
+        Raises:
+            ValueError: the folder holds other files, which the runtime may load and the size would forget.
+        """
+        if others := sorted({path.name for path in folder.iterdir()} - {*names, MANIFEST}):
+            raise ValueError(f"files that would not be counted: {', '.join(others)}")
         artifact = cls(folder, {name: file_sha256(folder / name) for name in names}, runtime, dict(options))
-        text = json.dumps(artifact.manifest(), indent=1, sort_keys=True, allow_nan=False)
+        data = artifact.manifest()
+        text = json.dumps({**data, "sha256": _sum(data)}, indent=1, sort_keys=True, allow_nan=False)
         (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
         return artifact
 
@@ -47,6 +55,8 @@ class Artifact:
         """
         try:
             data = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            if _sum({key: value for key, value in data.items() if key != "sha256"}) != data["sha256"]:
+                raise ValueError("its own sum differs")
             files = {str(name): str(entry["sha256"]) for name, entry in data["files"].items()}
             artifact = cls(folder, files, str(data["runtime"]), dict(data["options"]))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -82,3 +92,8 @@ class Artifact:
     def size(self) -> int:
         """Return the bytes of all files that the runtime loads."""
         return sum((self.folder / name).stat().st_size for name in self.files)
+
+
+def _sum(manifest: Mapping[str, Any]) -> str:
+    """Return the sum of everything else that a manifest says, such as with how many threads the files are run."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()

@@ -23,6 +23,11 @@ from torch import nn
 class Session(ABC):
     """An artifact, loaded and ready."""
 
+    @property
+    @abstractmethod
+    def threads(self) -> int:
+        """Threads of one inference, as the runtime itself tells."""
+
     @abstractmethod
     def run(self, batch: Batch) -> npt.NDArray[np.float32]:
         """Return the logits ``(rows, classes)`` of a batch whose inputs are ``(rows, tokens)``."""

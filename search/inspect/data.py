@@ -42,6 +42,12 @@ def agreement(run: Run) -> dict[str, float]:
 def notes(run: Run, front: Front) -> list[str]:
     """Return in lines how far predictions agreed with measurements, and the search split with the held-out one."""
     lines, correlations, optimism = [], agreement(run), front.optimism()
+    guessing = Records(run.folder).trials()[front.dense.trial].details.get("guessing", 0.0)
+    if front.dense.values.get("accuracy", 1.0) <= guessing:
+        lines.append(
+            f"the dense model is no better than guessing ({guessing:.3f} by always giving the most frequent label):"
+            " are tokenizer, labels and weights those of one model?"
+        )
     if correlations:
         found = ", ".join(f"{name} {value:.2f}" for name, value in correlations.items())
         lines.append(f"rank correlation of predicted and measured: {found}")

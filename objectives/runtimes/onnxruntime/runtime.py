@@ -36,6 +36,11 @@ class OnnxSession(Session):
     def __init__(self, artifact: Artifact, model: str) -> None:
         self._session = session(str(artifact.folder / model), artifact.options)
 
+    @property
+    def threads(self) -> int:
+        """See :attr:`Session.threads`."""
+        return int(self._session.get_session_options().intra_op_num_threads)
+
     def run(self, batch: Batch) -> npt.NDArray[np.float32]:
         """See :meth:`Session.run`."""
         return np.array(self._session.run(None, dict(batch))[0], dtype=np.float32)

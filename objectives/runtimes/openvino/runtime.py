@@ -54,6 +54,11 @@ class OpenVinoSession(Session):
         model = core.read_model(str(self._artifact.folder / MODEL))
         return core.compile_model(model, "CPU", dict(self._artifact.options)).create_infer_request()
 
+    @property
+    def threads(self) -> int:
+        """See :attr:`Session.threads`."""
+        return int(self._request.get_compiled_model().get_property("INFERENCE_NUM_THREADS"))
+
     def run(self, batch: Batch) -> npt.NDArray[np.float32]:
         """See :meth:`Session.run`."""
         found = self._infer(batch)

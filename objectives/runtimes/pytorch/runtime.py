@@ -33,6 +33,12 @@ class PyTorchSession(Session):
         self._device, self._threads = str(artifact.options["device"]), int(artifact.options["threads"])
         self._model = load(artifact.folder).to(self._device)
 
+    @property
+    def threads(self) -> int:
+        """See :attr:`Session.threads`."""
+        with torch_threads(self._threads):
+            return torch.get_num_threads()
+
     def run(self, batch: Batch) -> npt.NDArray[np.float32]:
         """See :meth:`Session.run`."""
         with torch_threads(self._threads):
