@@ -14,7 +14,7 @@ class Measurement:
 
     Attributes:
         value: The value, finite.
-        unit: ``byte``, ``ms``, ``fraction`` or ``nat``.
+        unit: ``byte``, ``ms``, ``J``, ``fraction`` or ``nat``.
         interval: 95 % interval of the value, or None where it is exact.
         steer: What the samplers are told: equal to the value, or a repeatable stand-in where the value is noisy.
         noisy: Whether the interval is wider than it should be because the machine was not quiet.

@@ -33,6 +33,7 @@ class Context:
         dense_session: The dense artifact, loaded, or None while the dense artifact itself is measured.
         dense_request: The dense model's request.
         dense: The dense artifact's values by objective; empty while it is measured itself.
+        full_requests: A full batch, as the dense model reads it and as the artifact does; None where nobody asks.
         dense_logits: The dense artifact's logits of the examples, ``(examples, classes)``, or None where it is measured
             itself.
         cost: The latency that is predicted for the artifact, relative to the dense model's: repeatable.
@@ -47,6 +48,7 @@ class Context:
     dense_request: Batch
     dense: Mapping[str, float]
     cost: float
+    full_requests: tuple[Batch, Batch] | None = None
     dense_logits: npt.NDArray[np.float32] | None = None
     _seen: dict[int, Row] = field(default_factory=dict)
 
@@ -103,12 +105,14 @@ class Objective(ABC):
     """Something measured on an artifact.
 
     Attributes:
-        unit: Unit of the value: ``byte``, ``ms``, ``fraction`` or ``nat``.
+        unit: Unit of the value: ``byte``, ``ms``, ``J``, ``fraction`` or ``nat``.
         direction: Whether less or more is better.
         description: How the value is to be read.
         worst: Where the dense model has the best value there is: the value from which on a model is of no use.
         on_examples: Whether it is measured on examples, so that the front is measured again on the held-out split.
         predicted: Whether a prediction stands in for it while a trial is compared with others.
+        proxy: ``size`` or ``latency``: what is predicted, and told to samplers, in place of an objective that is not
+            predicted itself.
     """
 
     unit: ClassVar[str]
@@ -117,6 +121,16 @@ class Objective(ABC):
     worst: ClassVar[float | None] = None
     on_examples: ClassVar[bool] = False
     predicted: ClassVar[bool] = False
+    proxy: ClassVar[str | None] = None
+
+    @classmethod
+    def require(cls) -> None:
+        """Check that this machine can measure it; most objectives can be measured anywhere.
+
+        Raises:
+            MissingError: it cannot.
+        """
+        return
 
     @classmethod
     def entry(cls) -> dict[str, str | float]:

@@ -73,6 +73,7 @@ class Chooser:
         self._ledger, self._objectives, self._predictor = ledger, objectives, predictor
         known = {name: OBJECTIVES.get(name, where="objectives") for name in objectives}
         self._qualities = tuple(n for n, o in known.items() if o.on_examples and o.direction == "maximize")
+        self._proxies = {name: objective.proxy for name, objective in known.items() if objective.proxy}
         self._rungs = Rungs(space, study.search.reduction_factor, objectives, self._qualities)
         dense, *uniform = space.uniform()
         self._uniform = list(dict.fromkeys([dense, *map(self._rungs.start, uniform)]))
@@ -116,7 +117,8 @@ class Chooser:
             return None
         found = self._predictor.predict([configuration])
         told = {"size": int(found.size[0]), "latency": float(found.latency[0]), "loss": float(found.loss[0])}
-        return told | ({"download": float(found.download[0])} if "download" in self._objectives else {})
+        told |= {"download": float(found.download[0])} if "download" in self._objectives else {}
+        return told | {name: told[proxy] for name, proxy in self._proxies.items()}
 
     def expected(self, configuration: Configuration) -> Json | None:
         """Return what is predicted, with divergence and accuracy as corrected by the trials so far."""
@@ -140,6 +142,8 @@ class Chooser:
         # Sizes are exact; a latency must be predicted to be longer by far more than the prediction's usual error.
         spread = self._predictor.tables.spread if self._predictor else 0.0
         surely = {"latency": 1 - SURELY * spread, "download": 1 - PACKED}
+        # What another objective only stands in for is never sure.
+        surely |= dict.fromkeys(self._proxies, 0.0)
         bounds = {name: predicted[name] * surely.get(name, 1.0) for name in others}
         better = [t for t in self._ledger.steering if all(t.steer(name) <= bounds[name] for name in others)]
         found = [Bar(trial.number, trial.value("accuracy")) for trial in better]
@@ -183,6 +187,7 @@ class Chooser:
                 step_price=STEP * spec.batch / sentences if spec and sentences and not self._rungs else 0.0,
                 fixed=self._space.fixed,
                 qualities=self._qualities,
+                proxies=self._proxies,
                 fresh=lambda values: not self._ledger.visited(self._rungs.start(values)),
             )
         return self._problem

@@ -29,7 +29,7 @@ from slimfront.search.recovery.distil import Teacher
 from slimfront.search.recovery.supernet import super_network
 from slimfront.search.recovery.tutor import Tutor
 from slimfront.search.statistics import calibration, importance, teacher_logits
-from slimfront.search.tournament import heat, request
+from slimfront.search.tournament import full_request, heat, request
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.criteria import CRITERIA
 from slimfront.spaces.draft import Scores
@@ -346,8 +346,12 @@ class Evaluator:
             dense_session=self._dense_session(reference.folder) if reference.dense else None,
             dense=reference.dense,
             cost=reference.cost,
+            full_requests=self._full_requests(reader) if "throughput" in self.study.objectives else None,
             dense_logits=logits,
         )
+
+    def _full_requests(self, reader: Subject) -> tuple[Batch, Batch]:
+        return full_request(self.study, self.subject, self.subject), full_request(self.study, self.subject, reader)
 
     def _dense_session(self, folder: Path) -> Session:
         if self._dense is None or self._dense[0] != folder:

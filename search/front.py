@@ -20,8 +20,8 @@ Json = dict[str, Any]
 Values = Mapping[str, float]
 PICKS: Mapping[str, tuple[str, ...]] = {
     "knee": (),
-    "smallest": ("size", "download"),
-    "fastest": ("latency",),
+    "smallest": ("size", "download", "memory"),
+    "fastest": ("latency", "throughput"),
     "most-accurate": ("accuracy", "f1", "mcc", "divergence"),
 }
 
@@ -280,6 +280,6 @@ def readable(value: float, unit: str) -> str:
     """Return a value in a unit that people read."""
     if unit == "byte":
         return f"{value / 1e6:.2f} MB"
-    if unit == "nat":
-        return f"{value:.3g} nat"
+    if unit in ("nat", "J"):
+        return f"{value:.3g} {unit}"
     return f"{value:.3f} ms" if unit == "ms" else f"{value:.4f}"

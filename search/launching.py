@@ -124,6 +124,8 @@ def check_names(study: Study) -> dict[str, Limit]:
     SAMPLERS.get(study.search.sampler, where="search.sampler")
     ENGINES.get(study.search.engine, where="search.engine")
     objectives = objectives_of(study)
+    for objective in objectives.values():
+        objective.require()
     if study.space.unstructured and "download" not in objectives:
         raise StudyError(
             "zeros make nothing but the download smaller",

@@ -19,7 +19,7 @@ from slimfront.search.front import Front, Point
 from slimfront.search.moving import Moved, move
 from slimfront.search.preparation import objectives_of
 from slimfront.search.run import Run, write_atomically
-from slimfront.search.tournament import HEAT, heat, request
+from slimfront.search.tournament import HEAT, full_request, heat, request
 from slimfront.spaces.configuration import Configuration
 from slimfront.studies.processor import processor_name
 from slimfront.studies.renumbering import with_backend
@@ -109,9 +109,10 @@ class _Bench:
 
     def context(self, session: Session, reader: Subject) -> Context:
         """Return what objectives may use of an artifact."""
-        batch = self.run.study.target.batch
-        ask = reader.request(batch, self.run.study.target.tokens)
-        return Context(self.runtime, session, reader.search, batch, ask, None, ask, {}, 1.0)
+        study = self.run.study
+        ask = reader.request(study.target.batch, study.target.tokens)
+        full = (full_request(study, self.subject, self.subject), full_request(study, self.subject, reader))
+        return Context(self.runtime, session, reader.search, study.target.batch, ask, None, ask, {}, 1.0, full)
 
     def measured(self, artifact: Artifact, context: Context, dense: Context) -> tuple[Json, bool]:
         """Return all measurements but the latency, and whether the answers differ from those of the search."""

@@ -29,8 +29,16 @@ def request(study: Study, subject: Subject, reader: Subject) -> Batch:
         subject: The subject as the dense model reads it.
         reader: The subject as the model reads it that is measured.
     """
-    tokens = min(round(study.target.tokens * reader.longer_than(subject)), subject.max_tokens)
-    return reader.request(study.target.batch, tokens)
+    return reader.request(study.target.batch, _tokens(study, subject, reader))
+
+
+def full_request(study: Study, subject: Subject, reader: Subject) -> Batch:
+    """Return the full batch in which throughput is measured; see :func:`request`."""
+    return reader.request(study.target.full_batch, _tokens(study, subject, reader))
+
+
+def _tokens(study: Study, subject: Subject, reader: Subject) -> int:
+    return min(round(study.target.tokens * reader.longer_than(subject)), subject.max_tokens)
 
 
 def heat(dense: Entrant, others: Sequence[Entrant], base: float | None) -> list[Measurement]:

@@ -21,7 +21,7 @@ class Registry(Generic[T]):
     """
 
     def __init__(self, kind: str, package: str) -> None:
-        self.kind, self._package = kind, package
+        self.kind, self.package = kind, package
         self._members: dict[str, type[T]] = {}
         self._loaded = False
 
@@ -39,9 +39,9 @@ class Registry(Generic[T]):
     def _load(self) -> None:
         if self._loaded:
             return
-        package = importlib.import_module(self._package)
+        package = importlib.import_module(self.package)
         for module in pkgutil.iter_modules(package.__path__):
-            importlib.import_module(f"{self._package}.{module.name}")
+            importlib.import_module(f"{self.package}.{module.name}")
         self._loaded = True
 
     def names(self) -> tuple[str, ...]:

@@ -130,6 +130,7 @@ class TargetSpec(Strict):
         batch: Sentences of one request; accuracy is measured at this batch too, since dynamic quantization
             makes results depend on it.
         tokens: Length of the request whose latency is measured.
+        full_batch: Sentences of a full batch, in which throughput is measured.
     """
 
     runtime: str = "openvino"
@@ -137,6 +138,7 @@ class TargetSpec(Strict):
     threads: int = Field(default=1, ge=1)
     batch: int = Field(default=1, ge=1)
     tokens: int = Field(default=32, ge=1)
+    full_batch: int = Field(default=32, ge=1)
 
 
 class SparsitySpec(Strict):

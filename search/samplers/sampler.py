@@ -47,6 +47,7 @@ class Problem:
         step_price: What a step of recovery costs, as a share of a trial without recovery.
         fixed: Values of parameters that every suggestion is given in the end, whatever it says.
         qualities: Objectives that fall as the divergence from the dense model grows.
+        proxies: What is predicted in place of an objective that is not predicted itself, by objective.
         fresh: Tells whether no configuration of the same effect was started yet.
     """
 
@@ -57,6 +58,7 @@ class Problem:
     step_price: float = 0.0
     fixed: Mapping[str, Value] = field(default_factory=dict)
     qualities: tuple[str, ...] = ("accuracy",)
+    proxies: Mapping[str, str] = field(default_factory=dict)
     fresh: Callable[[Mapping[str, Value]], bool] = field(default=lambda _values: True, repr=False)
 
 

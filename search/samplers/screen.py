@@ -139,6 +139,7 @@ class Screen:
         assert problem.predictor is not None and problem.box is not None
         found = problem.predictor.at(levels)
         columns = found.costs()
+        columns |= {name: columns[proxy] for name, proxy in problem.proxies.items()}
         spread = np.zeros((len(levels), len(problem.directions)))
         if "divergence" in problem.directions:
             place = list(problem.directions).index("divergence")

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +18,12 @@ from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.spaces.space import Space
 from slimfront.spaces.structure import walk
 from slimfront.studies.encoding import Encoded
+from slimfront.studies.errors import MissingError
 from slimfront.studies.schema import BitsSpec, SpaceSpec, TargetSpec
 
 from tests.conftest import codes_of, example_inputs, make_encoder
+
+BASE = {"latency": 2.0, "throughput": 1.0, "energy": 0.02, "accuracy": 0.75}
 
 
 def examples(rows: int = 24) -> Encoded:
@@ -54,18 +62,84 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Artifa
                 request=request,
                 dense_session=first[1].session if first else None,
                 dense_request=request,
-                dense={"size": first[0].size(), "latency": 2.0, "accuracy": 0.75} if first else {},
+                dense={"size": first[0].size(), **BASE} if first else {},
                 cost=1.0,
+                full_requests=(request, request),
                 dense_logits=first[1].logits() if first else None,
             ),
         )
     return found
 
 
+@pytest.fixture
+def counters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Stand in for the energy counters of two packages of 10 W each, which go on and begin anew at 3 J."""
+    packages = [tmp_path / f"intel-rapl:{number}" for number in range(2)]
+    for folder in (*packages, tmp_path / "intel-rapl:0:0"):
+        folder.mkdir()
+        (folder / "max_energy_range_uj").write_text("3000000")
+        (folder / "energy_uj").write_text("0")
+    monkeypatch.setattr("slimfront.objectives.energy.COUNTERS", tmp_path)
+    over = threading.Event()
+
+    def count() -> None:
+        while not over.wait(0.001):
+            for folder in packages:
+                scratch = folder / "scratch"
+                scratch.write_text(str(int(time.perf_counter() * 1e7) % 3_000_000))
+                scratch.replace(folder / "energy_uj")
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    yield tmp_path
+    over.set()
+    thread.join()
+
+
+def test_energy_is_read_off_the_packages(counters: Path, measured: dict[str, tuple[Artifact, Context]]) -> None:
+    artifact, context = measured["dense"]
+    energy = OBJECTIVES.get("energy", where="x")
+    energy.require()
+    found = energy().measure(artifact, context)
+    latency = OBJECTIVES.get("latency", where="x")().measure(artifact, context)
+    # 20 W for as long as a request takes; the clock's own runs and the counters' steps take some of it.
+    assert 0.3 < found.value / (20 * latency.value / 1e3) < 3
+    for folder in counters.glob("intel-rapl:?"):
+        (folder / "energy_uj").chmod(0o000)
+    if os.geteuid() != 0:
+        with pytest.raises(MissingError, match="energy counters"):
+            energy.require()
+
+
+def test_a_machine_without_counters_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slimfront.objectives.energy.COUNTERS", tmp_path)
+    with pytest.raises(MissingError, match="energy counters"):
+        OBJECTIVES.get("energy", where="x").require()
+
+
+def test_memory_grows_with_the_files(measured: dict[str, tuple[Artifact, Context]]) -> None:
+    found = {
+        name: OBJECTIVES.get("memory", where="x")().measure(artifact, context)
+        for name, (artifact, context) in measured.items()
+    }
+    assert found["dense"].value > measured["dense"][0].size()
+    assert all(one.interval and one.interval[1] < 1.5 * one.interval[0] for one in found.values())
+
+
+def test_throughput_is_for_each_sentence(measured: dict[str, tuple[Artifact, Context]]) -> None:
+    artifact, context = measured["dense"]
+    latency = OBJECTIVES.get("latency", where="x")().measure(artifact, context)
+    found = OBJECTIVES.get("throughput", where="x")().measure(artifact, context)
+    sentences = len(context.request["input_ids"])
+    assert sentences > 1 and 0.4 < found.value * sentences / latency.value < 2.5
+
+
 @pytest.mark.parametrize("name", OBJECTIVES.names())
+@pytest.mark.usefixtures("counters")
 def test_objective_contract(name: str, measured: dict[str, tuple[Artifact, Context]]) -> None:
     objective = OBJECTIVES.get(name, where="x")()
-    assert objective.unit in ("byte", "ms", "fraction", "nat") and objective.direction in ("minimize", "maximize")
+    objective.require()
+    assert objective.unit in ("byte", "ms", "J", "fraction", "nat") and objective.direction in ("minimize", "maximize")
     assert objective.description
     for artifact, context in measured.values():
         found = objective.measure(artifact, context)

@@ -43,7 +43,19 @@ def onnx_run(tmp_path_factory: pytest.TempPathFactory, study_data: Callable[...,
 
 @pytest.fixture(scope="module")
 def pytorch_run(tmp_path_factory: pytest.TempPathFactory, study_data: Callable[..., dict[str, Any]]) -> Path:
-    return search("pytorch", tmp_path_factory.mktemp("pytorch"), study_data(trials=7, seed=1))
+    data = study_data(trials=9, seed=1, sampler="evolution")
+    data["objectives"] = ["size", "throughput", "memory", "accuracy"]
+    return search("pytorch", tmp_path_factory.mktemp("pytorch"), data)
+
+
+def test_what_is_not_predicted_itself_has_a_proxy(pytorch_run: Path) -> None:
+    run, trials = Run.open(pytorch_run), Records(pytorch_run).trials()
+    sampled = [trial for trial in trials if trial.kind == "sampled" and trial.state == "complete"]
+    assert sampled and all(t.details["predicted"]["memory"] == t.value("size") for t in sampled)
+    assert all(t.steer("memory") == t.value("size") != t.value("memory") for t in sampled)
+    assert all(trial.value("throughput") > 0 for trial in sampled)
+    front = run.front()
+    assert front.pick("fastest").values["throughput"] == min(p.values["throughput"] for p in front.points)
 
 
 @pytest.fixture(params=TARGETS)

@@ -1,0 +1,90 @@
+"""Peak memory of a session."""
+
+from __future__ import annotations
+
+import multiprocessing
+import re
+from multiprocessing.connection import Connection
+from pathlib import Path
+from statistics import median
+
+import torch
+from slimfront.objectives.measurement import Measurement
+from slimfront.objectives.objective import OBJECTIVES, Context, Objective
+from slimfront.objectives.runtimes import RUNTIMES
+from slimfront.objectives.runtimes.artifact import Artifact
+from slimfront.studies.encoding import Batch
+from slimfront.studies.errors import MissingError
+from slimfront.studies.schema import TargetSpec
+
+# Where Linux lets a process forget its largest memory so far.
+FORGET = Path("/proc/self/clear_refs")
+PROCESSES, RUNS = 3, 3
+
+
+@OBJECTIVES.register("memory")
+class Memory(Objective):
+    """Bytes by which a process grows at most while it loads the files and answers requests.
+
+    Resident memory beyond that of the runtime's own libraries, in processes that hold nothing else: the median of
+    three, with the least and the largest as interval.
+    """
+
+    unit = "byte"
+    direction = "minimize"
+    proxy = "size"
+    description = "bytes by which a process grows at most while it loads the model and answers"
+
+    @classmethod
+    def require(cls) -> None:
+        """See :meth:`Objective.require`."""
+        if not FORGET.exists():
+            raise MissingError(
+                "peak memory can be read on Linux only", where="objectives", given="memory", hint="remove it"
+            )
+
+    def measure(self, artifact: Artifact, context: Context) -> Measurement:
+        """See :meth:`Objective.measure`.
+
+        Raises:
+            RuntimeError: a process ended without an answer.
+        """
+        # A server that has imported the libraries is forked for each process: this one holds other models.
+        server = multiprocessing.get_context("forkserver")
+        packages = [f"{RUNTIMES.package}.{name}" for name in RUNTIMES.names()]
+        server.set_forkserver_preload([__name__, *packages, *context.runtime.libraries])
+        found = []
+        for _ in range(PROCESSES):
+            reader, writer = server.Pipe(duplex=False)
+            process = server.Process(target=_tell, args=(artifact.folder, context.request, writer))
+            process.start()
+            writer.close()
+            try:
+                found.append(int(reader.recv()))
+            except EOFError:
+                raise RuntimeError("the process whose memory was to be measured ended") from None
+            finally:
+                process.join()
+        # Told to samplers is what is the same whenever it is measured.
+        return Measurement(median(found), self.unit, (min(found), max(found)), steer=float(artifact.size()))
+
+
+def _tell(folder: Path, request: Batch, writer: Connection) -> None:
+    """Load an artifact, run it, and send by how many bytes this process grew at most."""
+    torch.set_num_threads(1)
+    artifact = Artifact.open(folder)
+    runtime = RUNTIMES.get(artifact.runtime, where="artifact")(TargetSpec(runtime=artifact.runtime))
+    runtime.supports()
+    FORGET.write_text("5")
+    before = _status("VmRSS")
+    session = runtime.load(artifact)
+    for _ in range(RUNS):
+        session.run(request)
+    writer.send(_status("VmHWM") - before)
+
+
+def _status(name: str) -> int:
+    """Return an entry of this process's status, in bytes."""
+    found = re.search(rf"^{name}:\s+(\d+) kB", Path("/proc/self/status").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1]) * 1024
