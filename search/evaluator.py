@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -188,6 +189,7 @@ class Evaluator:
             context.recall(dense)
         lost = self._race(context, dense, bar, seed, reference.others)
         found: Json = {"divergence": self._divergence(context, dense), "sentences": context.read()}
+        found["information"] = self._information(configuration)
         if bar and lost:
             measured = self._beaten(artifact, context, lost)
             found["stopped"] = {"by": bar.trial, "bound": lost.upper_bound()}
@@ -236,6 +238,14 @@ class Evaluator:
             else:
                 measured[name] = objective.measure(artifact, context).to_json()
         return measured
+
+    def _information(self, configuration: Configuration) -> Json:
+        """Return what is often told of models and decides nothing here: counts over the parameters that are left."""
+        shapes = {name: tuple(value.shape) for name, value in self.subject.module.named_parameters()}
+        forms = self.space.draft(self.scores, configuration).forms(shapes)
+        counts = {name: math.prod(form.shape) for name, form in forms.items()}
+        products = [counts[name] for name in self.blueprint.products if name in counts]
+        return {"parameters": sum(counts.values()), "multiply_adds_per_token": sum(products)}
 
     def _logits_of_dense(self, folder: Path) -> npt.NDArray[np.float32]:
         """Return the logits of the dense artifact, ``(sentences, classes)``.

@@ -42,6 +42,7 @@ class Point:
             and the ``p`` of McNemar's test.
         final: Measurements of a last tournament of the front by objective: ``value`` and ``interval``.
         noisy: Objectives whose interval is wider than it should be, for the machine was not quiet.
+        information: Parameters, and multiply-adds of the weight matrices for each token: counted, not measured.
         run: The run folder, from which it can be exported.
 
     Raises:
@@ -58,6 +59,7 @@ class Point:
     changes: Mapping[str, Json] = field(default_factory=dict)
     final: Mapping[str, Json] = field(default_factory=dict)
     noisy: tuple[str, ...] = ()
+    information: Mapping[str, int] = field(default_factory=dict)
     run: Path | None = None
 
     def __post_init__(self) -> None:
@@ -72,6 +74,7 @@ class Point:
         found["changes"] = dict(self.changes)
         found["final"] = dict(self.final)
         found["noisy"] = list(self.noisy)
+        found["information"] = dict(self.information)
         found["configuration"] = dict(self.configuration)
         return found
 

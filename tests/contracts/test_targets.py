@@ -74,6 +74,10 @@ def test_sizes_are_predicted_to_the_byte(target: str, run: Path) -> None:
     assert Run.open(run).study.target.runtime == target and len(trials) > 2
     assert all(t.details["predicted"]["size"] == t.value("size") for t in trials if "predicted" in t.details)
     assert set(trials[0].files) == TARGETS[target][1]
+    front = Run.open(run).front()
+    told = {point.trial: point.to_json()["information"] for point in front.everything}
+    assert max(entry["parameters"] for entry in told.values()) == told[front.dense.trial]["parameters"]
+    assert all(0 < entry["multiply_adds_per_token"] < entry["parameters"] for entry in told.values())
 
 
 def test_export_equals_its_record(target: str, run: Path, tmp_path: Path) -> None:
