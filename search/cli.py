@@ -61,6 +61,7 @@ def launch(
     warm_up()
     from slimfront.search.inspect.data import notes
     from slimfront.search.inspect.plot import draw_front
+    from slimfront.search.inspect.report import write_report
     from slimfront.search.inspect.table import front_table
     from slimfront.search.launching import launch as search
     from slimfront.search.progress import Display
@@ -82,7 +83,8 @@ def launch(
     for told in notes(opened, front):
         _say(told)
     draw_front(front, folder / "front.png", opened.study.name)
-    _say(f"picture: {folder / 'front.png'}")
+    write_report(opened, front, folder / "report.html")
+    _say(f"picture: {folder / 'front.png'}; report: {folder / 'report.html'}")
     _say(f"next: slimfront export {folder} --pick knee --out DIR")
 
 
@@ -94,10 +96,12 @@ def inspect(
     where: Where = None,
     pick: Pick = None,
     plot: Annotated[Path | None, typer.Option(help="Write a picture, .png or .svg.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write a report that opens without a network.")] = None,
 ) -> None:
     """Show the front of a run."""
     from slimfront.search.inspect import data
     from slimfront.search.inspect import plot as plots
+    from slimfront.search.inspect.report import write_report
     from slimfront.search.inspect.table import front_table
     from slimfront.search.run import Run
     from slimfront.studies.errors import StudyError
@@ -112,6 +116,9 @@ def inspect(
     if plot is not None:
         plots.draw_front(front, plot, opened.study.name)
         _say(f"picture: {plot}")
+    if html is not None:
+        write_report(opened, front, html)
+        _say(f"report: {html}")
     if as_json:
         print(json.dumps(data.as_json(opened, front, points), indent=1, allow_nan=False))
     elif as_csv:

@@ -8,7 +8,7 @@ from typing import Any
 
 from slimfront.search.front import Front, Point
 
-SCALE = {"byte": (1e-6, "MB"), "ms": (1.0, "ms"), "fraction": (1.0, ""), "nat": (1.0, "nat")}
+SCALE = {"byte": (1e-6, "MB"), "ms": (1.0, "ms"), "fraction": (1.0, ""), "nat": (1.0, "nat"), "J": (1.0, "J")}
 
 
 def draw_front(front: Front, path: Path, title: str) -> None:
