@@ -29,6 +29,7 @@ from slimfront.search.racing import LOGITS, Bar, Race
 from slimfront.search.recovery.distil import Teacher
 from slimfront.search.recovery.supernet import super_network
 from slimfront.search.recovery.tutor import Tutor
+from slimfront.search.rivals import packed
 from slimfront.search.statistics import calibration, importance, teacher_logits
 from slimfront.search.tournament import full_request, heat, request
 from slimfront.spaces.configuration import Configuration
@@ -317,7 +318,7 @@ class Evaluator:
         labels = reader.held_out.labels
         if "accuracy" in found:
             paired = change(before.argmax(axis=1) == labels, context.predictions() == labels)
-            found["accuracy"]["change"] = paired.to_json()
+            found["accuracy"] |= {"change": paired.to_json(), "right": packed(context.predictions() == labels)}
         return found
 
     def tournament(self, entrants: Sequence[tuple[Configuration, Path]], dense: Path, base: float) -> list[Json]:

@@ -12,6 +12,7 @@ import moocore
 import numpy as np
 import numpy.typing as npt
 from slimfront.search.box import Box
+from slimfront.search.rivals import rivals
 from slimfront.spaces.configuration import Configuration
 from slimfront.studies.errors import NoFeasiblePoint, StudyError, nearest
 from slimfront.studies.limits import Limit, parse_where
@@ -43,6 +44,7 @@ class Point:
         final: Measurements of a last tournament of the front by objective: ``value`` and ``interval``.
         noisy: Objectives whose interval is wider than it should be, for the machine was not quiet.
         information: Parameters, and multiply-adds of the weight matrices for each token: counted, not measured.
+        right: Whether each sentence of the held-out split was judged rightly, packed; empty where that is not known.
         run: The run folder, from which it can be exported.
 
     Raises:
@@ -60,6 +62,7 @@ class Point:
     final: Mapping[str, Json] = field(default_factory=dict)
     noisy: tuple[str, ...] = ()
     information: Mapping[str, int] = field(default_factory=dict)
+    right: str = ""
     run: Path | None = None
 
     def __post_init__(self) -> None:
@@ -205,32 +208,8 @@ class Front:
         return float(np.mean(lost)) - (self.dense.values[name] - self.dense.held_out[name])
 
     def rivals(self) -> dict[int, int]:
-        """Return for some points another one that may beat it: better in something, and no worse within the intervals.
-
-        Nothing is known of that before all were measured again after the search: the best of many look better than
-        they are.
-        """
-        if "accuracy" in self.objectives and not all("accuracy" in point.changes for point in self.points):
-            return {}
-        found = {}
-        ends = {name: self._ends(name) for name in self.objectives}
-        for point in self.points:
-            others = [other for other in self.points if other is not point and _may_beat(ends, other, point)]
-            if others:
-                first = next(iter(self.objectives))
-                found[point.trial] = min(others, key=lambda other: (other.values[first], other.trial)).trial
-        return found
-
-    def _ends(self, name: str) -> dict[int, tuple[float, float]]:
-        """Return the ends of one objective's interval by trial, so that less is better."""
-        sources = [
-            {p.trial: p.changes[name]["interval"] for p in self.points if name in p.changes},
-            {p.trial: p.final[name]["interval"] for p in self.points if name in p.final},
-            {p.trial: p.intervals.get(name, (p.values[name], p.values[name])) for p in self.points},
-        ]
-        found = next(source for source in sources if len(source) == len(self.points))
-        minimized = self.objectives[name]["direction"] == "minimize"
-        return {trial: (low, high) if minimized else (-high, -low) for trial, (low, high) in found.items()}
+        """Return for some points another one that may beat it; see :mod:`slimfront.search.rivals`."""
+        return rivals(self.objectives, self.points)
 
     def hypervolume(self) -> float:
         """Return the share of the box between the dense model and the ideal that the front dominates.
@@ -238,11 +217,6 @@ class Front:
         See :class:`slimfront.search.box.Box`.
         """
         return Box.of(self.objectives, self.dense.values, self.limits).hypervolume([p.values for p in self.points])
-
-
-def _may_beat(ends: Mapping[str, Mapping[int, tuple[float, float]]], other: Point, point: Point) -> bool:
-    pairs = [(of[other.trial], of[point.trial]) for of in ends.values()]
-    return all(own[0] <= theirs[1] for own, theirs in pairs) and any(own[1] < theirs[0] for own, theirs in pairs)
 
 
 def _broken(limit: Limit, point: Point, dense: Point) -> float:

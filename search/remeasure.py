@@ -198,7 +198,8 @@ def _there(run: Run, moved: Moved, dense: Point) -> _Bench:
 
 def _held_out_anew(point: Point, measured: Mapping[str, Json]) -> Point:
     changes = {name: entry["change"] for name, entry in measured.items() if "change" in entry}
-    return replace(point, held_out={name: entry["value"] for name, entry in measured.items()}, changes=changes)
+    again = {name: entry["value"] for name, entry in measured.items()}
+    return replace(point, held_out=again, changes=changes, right=measured.get("accuracy", {}).get("right", ""))
 
 
 def _differs(context: Context, folder: Path) -> bool:

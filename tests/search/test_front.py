@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from slimfront.objectives.measurement import Measurement
 from slimfront.search.front import Front, Point, non_dominated
 from slimfront.search.inspect.table import summary
+from slimfront.search.rivals import packed, unpacked
 from slimfront.spaces.configuration import Configuration
 
 OBJECTIVES = {
@@ -88,6 +89,21 @@ def test_a_point_that_a_smaller_one_may_beat_is_told() -> None:
     assert front.rivals() == {1: 2}
     rest = [replace(one, changes={}) if one.trial == 3 else one for one in chosen]
     assert Front.of(OBJECTIVES, dense, rest).rivals() == {}
+
+
+def test_accuracies_are_compared_sentence_by_sentence() -> None:
+    dense = again(0, 100, 0.80, 0.82, reach=0.02)
+    # Paired with the dense model, all of them may be alike; paired with each other, the second is surely worse.
+    rng = np.random.default_rng(0)
+    right = rng.random(2000) < 0.8
+    worse = right & (rng.random(2000) > 0.04)
+    first, second = again(1, 50, 0.79, 0.80, -0.02, reach=0.02), again(2, 20, 0.78, 0.78, -0.04, reach=0.02)
+    alike = Front.of(OBJECTIVES, dense, [first, second])
+    assert alike.rivals() == {1: 2}
+    told = [replace(first, right=packed(right)), replace(second, right=packed(worse))]
+    assert (unpacked(told[1].right) == worse).all()
+    assert Front.of(OBJECTIVES, dense, told).rivals() == {}
+    assert Front.of(OBJECTIVES, dense, [told[0], replace(second, right=packed(right))]).rivals() == {1: 2}
 
 
 def test_what_the_search_split_flatters_is_told() -> None:
