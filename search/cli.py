@@ -47,7 +47,8 @@ def launch(
     trials: Annotated[int | None, typer.Option(help="Configurations to evaluate.")] = None,
     timeout: Annotated[str | None, typer.Option(help="Longest time, such as 30m.")] = None,
     target: Target = None,
-    engine: Annotated[str | None, typer.Option(help="Where trials run: optuna.")] = None,
+    engine: Annotated[str | None, typer.Option(help="Where trials run: optuna or ray.")] = None,
+    address: Annotated[str | None, typer.Option(help="A Ray cluster's address.")] = None,
     sampler: Annotated[str | None, typer.Option(help=f"What chooses configurations: {CHOICES}.")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the search.")] = None,
@@ -67,7 +68,7 @@ def launch(
     from slimfront.search.progress import Display
     from slimfront.search.run import Run
 
-    settings = {"trials": trials, "timeout": timeout, "engine": engine, "sampler": sampler}
+    settings = {"trials": trials, "timeout": timeout, "engine": engine, "address": address, "sampler": sampler}
     try:
         with Display() as listener:
             front = search(read, run, new=new, target=target, listener=listener, workers=workers, seed=seed, **settings)

@@ -94,14 +94,27 @@ class Coordinator:
     def next_task(self) -> Json | None:
         """Return the next task, or None when there is nothing left to do. Waits while the dense model runs."""
         with self._changed:
-            while not self._stopped and not self._late():
-                trial = self._adopt() or self._next_trial()
-                if trial is not None:
-                    return self._task(trial)
-                if self._exhausted():
-                    return None
-                self._changed.wait(0.2)
+            while not self.over:
+                task = self.task_now()
+                if task is not None:
+                    return task
+                if not self.over:
+                    self._changed.wait(0.2)
             return None
+
+    def task_now(self) -> Json | None:
+        """Return the next task, or None while there is none to start."""
+        with self._changed:
+            if self.over:
+                return None
+            trial = self._adopt() or self._next_trial()
+            return None if trial is None else self._task(trial)
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing left to do."""
+        with self._changed:
+            return self._late() or self._exhausted()
 
     def finish(self, number: int, outcome: Json) -> None:
         """Record what became of a task.

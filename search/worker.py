@@ -69,11 +69,14 @@ class Server:
 
     Args:
         out: Where answers go.
+
+    Attributes:
+        evaluator: Does them, once the study is loaded.
     """
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
-        self._evaluator: Any = None
+        self.evaluator: Any = None
 
     def prepare(self, first: Json) -> Json:
         """Load or compute everything that trials share; return what the coordinator must know of it."""
@@ -81,8 +84,8 @@ class Server:
         from slimfront.search.guide import guide
         from slimfront.studies.reader import parse_study
 
-        self._evaluator = Evaluator.prepare(parse_study(first["study"]), self._progress)
-        return {"guide": guide(self._evaluator, self._progress) if first["guide"] else None}
+        self.evaluator = Evaluator.prepare(parse_study(first["study"]), self._progress)
+        return {"guide": guide(self.evaluator, self._progress) if first["guide"] else None}
 
     def serve(self, task: Json) -> Json:
         """Return the answer to one task."""
@@ -93,32 +96,36 @@ class Server:
         start = time.perf_counter()
         if task["do"] == "tournament":
             entrants = [(Configuration(entry["configuration"]), Path(entry["folder"])) for entry in task["entrants"]]
-            return {"latency": self._evaluator.tournament(entrants, Path(task["dense_folder"]), task["base"])}
+            return {"latency": self.evaluator.tournament(entrants, Path(task["dense_folder"]), task["base"])}
         folder = Path(task["folder"])
         configuration = Configuration(task["configuration"])
         if task["do"] == "held_out":
-            return {"held_out": self._evaluator.held_out(configuration, folder, Path(task["dense_folder"]))}
+            return {"held_out": self.evaluator.held_out(configuration, folder, Path(task["dense_folder"]))}
         if task["do"] == "rebuild":
-            rebuilt: Json = self._evaluator.rebuild(configuration, folder)
+            rebuilt: Json = self.evaluator.rebuild(configuration, folder)
             return rebuilt
         others = [Path(path) for path in task["others"]]
         reference = Reference(Path(task["dense_folder"]), task["dense"], task["cost"], others)
         bar = Bar(**task["bar"]) if task["bar"] else None
-        result: Json = self._evaluator.evaluate(configuration, task["seed"], folder, reference, bar)
+        result: Json = self.evaluator.evaluate(configuration, task["seed"], folder, reference, bar)
         return {**result, "seconds": round(time.perf_counter() - start, 3)}
 
-    def answer(self, work: Callable[[], Json]) -> bool:
-        """Do some work and write its result, or the error that it ended with; return whether it succeeded."""
+    def result(self, work: Callable[[], Json]) -> Json:
+        """Return what some work gives, or the error that it ended with."""
         try:
-            message, good = work(), True
+            return work()
         except Exception as error:
             import traceback
 
             traceback.print_exc()
             code = getattr(error, "exit_code", 70)
-            message, good = {"error": type(error).__name__, "message": str(error), "exit_code": code}, False
+            return {"error": type(error).__name__, "message": str(error), "exit_code": code}
+
+    def answer(self, work: Callable[[], Json]) -> bool:
+        """Do some work and write its result; return whether it succeeded."""
+        message = self.result(work)
         self._write(message)
-        return good
+        return "error" not in message
 
     def _progress(self, text: str, share: float) -> None:
         self._write({"progress": [text, share]})

@@ -312,6 +312,7 @@ class SearchSpec(Strict):
     """How the space is searched.
 
     Attributes:
+        address: A Ray cluster's address; absent, Ray runs on this machine alone.
         trials: Configurations to evaluate; duplicates answered from the records do not count.
         timeout: Longest time of the search, such as ``30m``.
         failures: Share of the trials that may fail before the search gives up.
@@ -327,6 +328,7 @@ class SearchSpec(Strict):
     """
 
     engine: str = "optuna"
+    address: str | None = None
     sampler: str = "evolution"
     trials: int = Field(default=60, ge=1, le=1_000_000)
     timeout: str | None = None
