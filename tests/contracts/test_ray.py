@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from slimfront.search.records import Records
 from slimfront.search.run import Run
 
@@ -58,6 +59,7 @@ def test_ray_evaluates_what_local_processes_do(study_file: StudyFile, tmp_path: 
     assert nowhere.returncode == 3 and "search.address" in nowhere.stderr and "ray start" in nowhere.stderr
 
 
+@pytest.mark.slow
 def test_an_actor_that_dies_costs_its_trial(study_file: StudyFile, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "slimfront.search.cli", "launch", str(study_file(trials=6)), "--engine", "ray"]
     search = subprocess.Popen([*command, "--run", str(tmp_path / "run")], stderr=subprocess.PIPE, text=True)
@@ -74,6 +76,7 @@ def test_an_actor_that_dies_costs_its_trial(study_file: StudyFile, tmp_path: Pat
     assert len(failed) == 1 and "crashed" in str(failed[0].error) and len(trials) == 6
 
 
+@pytest.mark.slow
 def test_our_trainable_serves_the_searches_of_ray(study_file: StudyFile, tmp_path: Path) -> None:
     ran = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(study_file()), str(tmp_path)], capture_output=True, text=True, check=False

@@ -23,8 +23,8 @@ from slimfront.studies.vocabulary import Vocabulary, find_table
 from tests.conftest import DECODERS, ENCODERS, codes_of, cut_copy, example_inputs, make_encoder
 
 KINDS = (*ENCODERS, *DECODERS)
-# An export to ONNX takes ten times as long as one to OpenVINO: the other kinds wait for `make slow`.
-SHORT = {"onnxruntime": ("bert", "gpt2")}
+# Conversions take long, those to ONNX most of all: the other kinds wait for `make slow`.
+SHORT = {"onnxruntime": ("bert", "gpt2"), "openvino": ("bert", "distilbert", "gpt2", "modernbert", "mpnet")}
 
 
 def _pairs() -> Iterator[Any]:

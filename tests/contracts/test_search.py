@@ -86,7 +86,7 @@ def test_only_the_front_keeps_its_artifacts(finished_run: Path) -> None:
     assert kept == {f"trial-{p.trial:05d}" for p in (*front.points, front.dense)}
 
 
-@pytest.mark.parametrize("which", ["knee", "dominated"])
+@pytest.mark.parametrize("which", [pytest.param("knee", marks=pytest.mark.slow), "dominated"])
 def test_export_equals_its_record(which: str, finished_run: Path, tmp_path: Path) -> None:
     require_that_an_export_equals_its_record("openvino", which, finished_run, tmp_path)
 
