@@ -200,6 +200,16 @@ def require_cpu(spec: TargetSpec) -> None:
         )
 
 
+def unclear(graph: str, cuts: Mapping[str, Cut], removals: Mapping[str, Removal]) -> StudyError:
+    """Return the error of a graph in which widths or blocks cannot be found."""
+    sections = [*["space.sparsity"] * bool(cuts), *["space.depth"] * bool(removals)]
+    return StudyError(
+        f"{graph} of this model does not show how it depends on heads, neurons and blocks",
+        where=" and ".join(sections),
+        hint=f"remove {' or '.join(sections)}",
+    )
+
+
 def without(module: nn.Module, removal: Removal) -> nn.Module:
     """Return a copy of a module from which something is removed."""
     twin = copy.deepcopy(module)

@@ -14,11 +14,11 @@ import numpy.typing as npt
 import torch
 from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.objectives.runtimes.onnxruntime.execution import kernel_of, session
-from slimfront.objectives.runtimes.runtime import RUNTIMES, Runtime, Session, compared, require_cpu, without
+from slimfront.objectives.runtimes.runtime import RUNTIMES, Runtime, Session, compared, require_cpu, unclear, without
 from slimfront.studies.cache import cached
 from slimfront.studies.compressed import Capabilities, CompressedModel, Cut, Form, Removal
 from slimfront.studies.encoding import Batch
-from slimfront.studies.errors import MissingError, StudyError
+from slimfront.studies.errors import MissingError
 from slimfront.studies.schema import TargetSpec
 from torch import nn
 
@@ -106,12 +106,7 @@ class OnnxRuntime(Runtime):
         def build(folder: Path) -> None:
             template = trace(module, example, cuts, list(removals))
             if template is None:
-                sections = [*["space.sparsity"] * bool(cuts), *["space.depth"] * bool(removals)]
-                raise StudyError(
-                    "the exported graph of this model does not show how it depends on heads, neurons and blocks",
-                    where=" and ".join(sections),
-                    hint=f"remove {' or '.join(sections)}",
-                )
+                raise unclear("the exported graph", cuts, removals)
             blueprint = OnnxBlueprint(template, cuts, self._threads)
             _check(blueprint, module, example)
             for name, removal in removals.items():

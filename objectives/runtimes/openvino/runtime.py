@@ -17,11 +17,11 @@ from slimfront.objectives.runtimes.openvino.execution import kernel_of, mode_of
 from slimfront.objectives.runtimes.openvino.image import MODEL
 from slimfront.objectives.runtimes.openvino.template import Template
 from slimfront.objectives.runtimes.openvino.tracing import removable, trace
-from slimfront.objectives.runtimes.runtime import RUNTIMES, Runtime, Session, compared, require_cpu, without
+from slimfront.objectives.runtimes.runtime import RUNTIMES, Runtime, Session, compared, require_cpu, unclear, without
 from slimfront.studies.cache import cached
 from slimfront.studies.compressed import Capabilities, CompressedModel, Cut, Form, Removal
 from slimfront.studies.encoding import Batch
-from slimfront.studies.errors import MissingError, StudyError
+from slimfront.studies.errors import MissingError
 from slimfront.studies.schema import TargetSpec
 from torch import nn
 
@@ -137,12 +137,7 @@ class OpenVino(Runtime):
         def build(folder: Path) -> None:
             template = trace(module, example, cuts, list(removals))
             if template is None:
-                sections = [*["space.sparsity"] * bool(cuts), *["space.depth"] * bool(removals)]
-                raise StudyError(
-                    "OpenVINO's graph of this model does not show how it depends on heads, neurons and blocks",
-                    where=" and ".join(sections),
-                    hint=f"remove {' or '.join(sections)}",
-                )
+                raise unclear("OpenVINO's graph", cuts, removals)
             blueprint = OpenVinoBlueprint(template, cuts, module, self._threads)
             _check(blueprint, module, example)
             for name, removal in removals.items():
