@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -62,7 +63,6 @@ def launch(
     warm_up()
     from slimfront.search.inspect.data import notes
     from slimfront.search.inspect.plot import draw_front
-    from slimfront.search.inspect.report import write_report
     from slimfront.search.inspect.table import front_table
     from slimfront.search.launching import launch as search
     from slimfront.search.progress import Display
@@ -84,7 +84,6 @@ def launch(
     for told in notes(opened, front):
         _say(told)
     draw_front(front, folder / "front.png", opened.study.name)
-    write_report(opened, front, folder / "report.html")
     _say(f"picture: {folder / 'front.png'}; report: {folder / 'report.html'}")
     _say(f"next: slimfront export {folder} --pick knee --out DIR")
 
@@ -113,13 +112,13 @@ def inspect(
         raise StudyError("not a picture format", where="--plot", given=str(plot), allowed="a name in .png or .svg")
     opened = Run.open(run)
     front = opened.front()
+    if html is not None:
+        write_report(opened, front, html)
+        _say(f"report: {html}")
     points = (front.pick(pick, where or ()),) if pick else front.where(where or ())
     if plot is not None:
         plots.draw_front(front, plot, opened.study.name)
         _say(f"picture: {plot}")
-    if html is not None:
-        write_report(opened, front, html)
-        _say(f"report: {html}")
     if as_json:
         print(json.dumps(data.as_json(opened, front, points), indent=1, allow_nan=False))
     elif as_csv:
@@ -142,7 +141,7 @@ def export(
     trial: Annotated[int | None, typer.Option(help="The trial's number.")] = None,
     pick: Pick = None,
     where: Where = None,
-    to: Annotated[str | None, typer.Option(help="The format: openvino or onnx; that of the run's target.")] = None,
+    to: Annotated[str | None, typer.Option(help="openvino, onnx or pytorch; that of the run's target.")] = None,
     examples: Annotated[bool, typer.Option(help="Ship the search split's texts for verification.")] = True,
 ) -> None:
     """Write the deployable model of one point."""
@@ -217,8 +216,9 @@ def remeasure(
         _print_table(front_table(found.front, found.front.points, f"front of {run} on {found.target}, {found.machine}"))
     for trial, reason in found.left_out.items():
         _say(f"left out: trial {trial}: {reason}")
-    left, recomputed = (", ".join(map(str, trials)) or "none" for trials in (found.left, found.recomputed))
-    _say(f"left the front: {left}; answers differ from those of the search: {recomputed}")
+    for text, trials in (("left the front", found.left), ("other answers than in the search", found.recomputed)):
+        named = [f"{trial} (dense)" if trial == found.front.dense.trial else str(trial) for trial in trials]
+        _say(f"{text}: {'trial ' + ', '.join(named) if named else 'none'}")
     _say(f"kept in {found.save(opened)}")
 
 
@@ -286,6 +286,10 @@ def main() -> None:
         _exit(error.exit_code)
     except BrokenPipeError:
         _exit(0)
+    except OSError as error:
+        _say(f"error: {error.filename or 'a file'}: {error.strerror or error}")
+        _say("  next:    name a place that exists and that you may write to")
+        _exit(4 if error.errno == errno.ENOSPC else 2)
     except Exception as error:
         code = _usage(error)
     _exit(code if isinstance(code, int) else 0)

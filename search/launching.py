@@ -80,6 +80,9 @@ def launch(
         finally:
             engine.close()
     front = opened.front()
+    from slimfront.search.inspect.report import write_report
+
+    write_report(opened, front, folder / "report.html")
     front.where(())
     return front
 

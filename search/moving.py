@@ -77,5 +77,9 @@ def lacking(evaluator: Evaluator, configuration: Configuration, capabilities: Ca
     draft = evaluator.space.draft(evaluator.scores, configuration)
     bits = sorted(set(draft.bits.values()) - set(capabilities.bits))
     lacking = [f"{width} bits" for width in bits]
+    shapes = {name: tuple(value.shape) for name, value in evaluator.subject.module.named_parameters()}
+    codes = [form for form in draft.forms(shapes).values() if form.bits in capabilities.bits and form.bits < 16]
+    groups = {(c.bits, c.group) for c in codes if c.group not in (*capabilities.group_sizes, c.shape[1])}
+    lacking += [f"{width} bits in groups of {group}" for width, group in sorted(groups)]
     lacking += [draft.precision] if draft.precision not in capabilities.precisions else []
     return " and ".join(lacking)

@@ -91,7 +91,7 @@ def export(run: Path, trial: int, out: Path, to: str | None = None, examples: bo
         StudyError: the trial or the format does not exist, or ``out`` is not empty.
     """
     opened = Run.open(run)
-    exporter = EXPORTERS.get(to or format_of(opened.study.target.runtime), where="--to")()
+    exporter = EXPORTERS.get(format_of(opened.study.target.runtime) if to is None else to, where="--to")()
     front = opened.front()
     point = next((p for p in front.everything if p.trial == trial), None)
     if point is None:

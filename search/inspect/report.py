@@ -106,7 +106,8 @@ def _against(front: Front, point: Point) -> str:
             verb = {"byte": ("smaller", "larger")}.get(str(entry["unit"]), ("less", "more"))
             verb = ("faster", "slower") if name in ("latency", "throughput") else verb
             ratio = dense / value if value <= dense else value / dense
-            parts.append(f"{ratio:.1f}× {verb[value > dense]}" + ("" if verb[0] != "less" else f" {name}"))
+            what = f"{ratio:.1f}× {verb[value > dense]}" + ("" if verb[0] != "less" else f" {name}")
+            parts.append(f"{name} as before" if f"{ratio:.1f}" == "1.0" else what)
         elif entry["direction"] == "maximize":
             where = " on the held-out split" if here is point.held_out else ""
             parts.append(f"{100 * (value - dense):+.1f} points of {name}{where}")

@@ -51,7 +51,8 @@ def _times(value: float, dense: float) -> str:
     """Return in words how a value that should be small compares with the dense model's."""
     if not value or not dense:
         return ""
-    return f" ({dense / value:.1f}× less)" if value <= dense else f" ({value / dense:.1f}× more)"
+    ratio, word = (dense / value, "less") if value <= dense else (value / dense, "more")
+    return " (1.0×)" if f"{ratio:.1f}" == "1.0" else f" ({ratio:.1f}× {word})"
 
 
 def _cell(front: Front, point: Point, name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -91,3 +92,17 @@ def _actors(run: Path) -> list[int]:
     if not (run / "records.sqlite3").is_file() or len(list((run / "artifacts").glob("trial-*/manifest.json"))) < 2:
         return []
     return [int(path.stem.removeprefix("ray-")) for path in (run / "logs").glob("ray-*.log")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_stop_a_search_on_ray(number: int, code: int, study_file: StudyFile, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "slimfront.search.cli", "launch", str(study_file(trials=60)), "--engine", "ray"]
+    search = subprocess.Popen([*command, "--run", str(tmp_path / "run")], stderr=subprocess.PIPE, text=True)
+    stop = time.monotonic() + 200
+    while not _actors(tmp_path / "run") and time.monotonic() < stop:
+        time.sleep(0.1)
+    search.send_signal(number)
+    _, told = search.communicate(timeout=60)
+    assert search.returncode == code and "the same command continues" in told, told
+    assert any(trial.state == "complete" for trial in Records(tmp_path / "run").trials())

@@ -138,9 +138,10 @@ def payload(tensor: torch.Tensor | QuantizedTensor, feed: Feed) -> list[Array]:
     if feed.uses:
         dynamic = feed.product and is_dynamic(form)
         found += in_columns(tensor) if dynamic else in_blocks(tensor, block_of(form, feed.product), feed.product)
+        found += [] if feed.product else _cut(tensor)
     if feed.whole:
         found += in_blocks(tensor, block_of(form, False), False)
-        found += [_longs([number]) for number in (0, tensor.shape[0], 1)]
+        found += [_longs([number]) for number in (0, tensor.shape[0], 1)] + _cut(tensor)
         found += [_longs(shape) for shape in _reshapes(tensor.shape, feed)]
     return found
 
@@ -160,6 +161,7 @@ def _write_codes(name: str, form: Form, feed: Feed, written: Written) -> None:
     dynamic, block = feed.product and is_dynamic(form), block_of(form, feed.product)
     parts = _write_columns(name, form, written) if dynamic else _write_blocks(name, form, block, feed.product, written)
     packed = {"bits": form.bits, "block_size": block}
+    ends = [] if feed.product else _ends(name, form, written)
     for number, use in enumerate(feed.uses):
         inputs, settings = [use.source, *parts], {}
         if dynamic:
@@ -170,7 +172,9 @@ def _write_codes(name: str, form: Form, feed: Feed, written: Written) -> None:
         else:
             kind, inputs = "GatherBlockQuantized", [parts[0], use.source, *parts[1:]]
             settings = packed | {"gather_axis": 0, "quantize_axis": 1}
-        written.nodes.append(encoded(kind, inputs, use.target, f"{name}/{number}", **settings))
+        made = f"{use.target}/wide" if ends else use.target
+        node = encoded(kind, inputs, made, f"{name}/{number}", **settings)
+        written.nodes.append(node + (encoded("Slice", [made, *ends], use.target) if ends else b""))
 
 
 def _write_columns(name: str, form: Form, written: Written) -> list[str]:
@@ -201,11 +205,26 @@ def _write_whole(name: str, form: Form, feed: Feed, written: Written) -> None:
     every = written.node("Range", ends, f"{name}/rows/all")
     settings = {"gather_axis": 0, "quantize_axis": 1, "bits": form.bits, "block_size": block}
     steps = [name, f"{name}/flat", f"{name}/straight"][: 1 + feed.transposed + bool(_reshapes(form.shape, feed))]
-    made = written.node("GatherBlockQuantized", [codes, every, *others], steps.pop(), **settings)
+    cut = _ends(f"{name}/whole", form, written)
+    first = steps.pop()
+    made = written.node("GatherBlockQuantized", [codes, every, *others], f"{first}/wide" if cut else first, **settings)
+    if cut:
+        made = written.node("Slice", [made, *cut], first)
     if feed.transposed:
         made = written.node("Transpose", [made], steps.pop())
     for shape in _reshapes(form.shape, feed):
         made = written.node("Reshape", [made, written.constant(f"{name}/shape", LONG, (len(shape),))], name)
+
+
+def _ends(name: str, form: Form, written: Written) -> list[str]:
+    """Add where rows end that do not fill their last byte: the lookup gives all codes of it."""
+    if form.shape[1] * form.bits % 8 == 0:
+        return []
+    return [written.constant(f"{name}/{part}", LONG, (1,)) for part in ("from", "to", "along")]
+
+
+def _cut(tensor: QuantizedTensor) -> list[Array]:
+    return [_longs([value]) for value in (0, tensor.shape[1], -1)] if tensor.shape[1] * tensor.bits % 8 else []
 
 
 def _reshapes(shape: Sequence[int], feed: Feed) -> list[tuple[int, ...]]:

@@ -40,20 +40,6 @@ class Int8Linear(nn.Module):
         return found.to(read.dtype)
 
 
-class Int8Embedding(nn.Module):
-    """A table of 8-bit codes."""
-
-    def __init__(self, codes: Any, scales: Any, zero_points: Any, precision: torch.dtype) -> None:
-        super().__init__()
-        self.codes, self.precision = codes, precision
-        self.scales, self.centres = scales.float()[:, None], zero_points.float()[:, None]
-
-    def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        """Return the rows ``(..., columns)`` of some numbers ``(...)``."""
-        found: torch.Tensor = (self.codes[ids].float() - self.centres[ids]) * self.scales[ids]
-        return found.to(self.precision)
-
-
 class Skipped(nn.Module):
     """Stands in a removed block's place: gives on what the block would have read."""
 
@@ -120,7 +106,9 @@ def load(folder: str | Path = Path(__file__).parent) -> nn.Module:
         part = model.get_submodule(name)
         codes, scales, centres = (tensors[f"{name}.weight.{what}"] for what in ("codes", "scales", "zero_points"))
         if isinstance(part, nn.Embedding):
-            setattr(model.get_submodule(parent), child, Int8Embedding(codes, scales, centres, precision))
+            # Tables are unpacked: some models scale their rows, or read them elsewhere, too.
+            values = (codes.float() - centres.float()[:, None]) * scales.float()[:, None]
+            part.register_parameter("weight", nn.Parameter(values, requires_grad=False))
         else:
             setattr(model.get_submodule(parent), child, Int8Linear(codes, scales, centres, part.bias))
     ready: nn.Module = model.to(precision).eval()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,7 +43,11 @@ class RayTune(Engine):
         self._started = False
 
     def prepare(self, progress: Callable[[str, float], None]) -> Json:
-        """See :meth:`Engine.prepare`."""
+        """See :meth:`Engine.prepare`; a cluster that is not there is told before anything is computed."""
+        try:
+            _reach(self._run.study.search.address)
+        except OSError as error:
+            raise self._missing(error) from error
         return self._beside.prepare(progress)
 
     def search(self, coordinator: Coordinator) -> None:
@@ -60,39 +66,46 @@ class RayTune(Engine):
         actor = tune.with_parameters(Evaluation, study=study, place=str(Path.cwd()), logs=logs)
         # Ray's own records are of no use to us: the run folder has everything.
         scratch = tempfile.mkdtemp(prefix="slimfront-ray-")
+        tuner = tune.Tuner(
+            tune.with_resources(actor, {"cpu": target.threads, "gpu": float(target.device == "cuda")}),
+            tune_config=tune.TuneConfig(
+                search_alg=Told(name), num_samples=-1, max_concurrent_trials=settings.workers, reuse_actors=True
+            ),
+            run_config=tune.RunConfig(storage_path=scratch, name="search", verbose=0),
+        )
         try:
-            tune.Tuner(
-                tune.with_resources(actor, {"cpu": target.threads, "gpu": float(target.device == "cuda")}),
-                tune_config=tune.TuneConfig(
-                    search_alg=Told(name),
-                    num_samples=-1,
-                    max_concurrent_trials=settings.workers,
-                    reuse_actors=True,
-                ),
-                run_config=tune.RunConfig(storage_path=scratch, name="search", verbose=0),
-            ).fit()
+            _aside(tuner.fit)
         finally:
+            coordinator.stop()
             shutil.rmtree(scratch, ignore_errors=True)
-            del DESKS[name]
         if desk.failure is not None:
             raise desk.failure
 
     def _start(self, ray: Any, cpus: int) -> None:
         address = self._run.study.search.address
+        # Ray puts handlers of its own in the place of ours.
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
-            _reach(address)
             if address is None:
                 ray.init(num_cpus=cpus, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
             else:
                 ray.init(address=address, log_to_driver=False, logging_level="ERROR")
         except (OSError, ValueError, RuntimeError) as error:
-            raise MissingError(
-                "Ray does not start, or there is no cluster",
-                where="search.address" if address else "search.engine",
-                given=f"{address or 'ray'}: {str(error).splitlines()[0][:160]}",
-                hint="start one with 'ray start --head', or leave the address out",
-            ) from error
+            raise self._missing(error) from error
+        finally:
+            if threading.current_thread() is threading.main_thread():
+                for number, handler in handlers.items():
+                    signal.signal(number, handler)
         self._started = True
+
+    def _missing(self, error: Exception) -> MissingError:
+        address = self._run.study.search.address
+        return MissingError(
+            "Ray does not start, or there is no cluster",
+            where="search.address" if address else "search.engine",
+            given=f"{address or 'ray'}: {str(error).splitlines()[0][:160]}",
+            hint="start one with 'ray start --head', or leave the address out",
+        )
 
     def ask(self, task: Json) -> Json:
         """See :meth:`Engine.ask`."""
@@ -105,6 +118,24 @@ class RayTune(Engine):
             import ray
 
             ray.shutdown()
+
+
+def _aside(work: Callable[[], object]) -> None:
+    """Do some work in a thread: where this one waits in Python, signals reach it."""
+    failures: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as failure:
+            failures.append(failure)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.1)
+    if failures:
+        raise failures[0]
 
 
 def _reach(address: str | None) -> None:
