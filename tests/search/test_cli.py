@@ -132,3 +132,10 @@ def test_help_names_every_choice() -> None:
     from slimfront.search.samplers import SAMPLERS
 
     assert sorted(CHOICES.replace(" or ", ", ").split(", ")) == sorted(SAMPLERS.names())
+
+
+def test_places_that_cannot_be_written_are_named(run: Path, tmp_path: Path) -> None:
+    for option in ("--html", "--plot"):
+        assert "No such file" in refused(2, "inspect", run, option, tmp_path / "nowhere" / "a.png")
+    (tmp_path / "file").write_text("")
+    assert "file" in refused(2, "export", run, "--pick", "knee", "--out", tmp_path / "file" / "out")
