@@ -26,24 +26,21 @@ from slimfront.search.forecast import margins, stratified_mean
 from slimfront.search.lock import lock
 from slimfront.search.preparation import anatomy_on, lay_space, levels, objectives_of
 from slimfront.search.racing import LOGITS, Bar, Race
-from slimfront.search.recovery.distil import Teacher
 from slimfront.search.recovery.supernet import super_network
 from slimfront.search.recovery.tutor import Tutor
 from slimfront.search.rivals import packed
-from slimfront.search.statistics import calibration, importance, teacher_logits
+from slimfront.search.statistics import importance
+from slimfront.search.supplies import bank_of, teacher_of
 from slimfront.search.tournament import full_request, heat, request
 from slimfront.spaces.configuration import Configuration
-from slimfront.spaces.criteria import CRITERIA
 from slimfront.spaces.draft import Scores
-from slimfront.spaces.masks import MASKS
-from slimfront.spaces.quantizers import QUANTIZERS
 from slimfront.spaces.space import Space
 from slimfront.studies.cache import cached, file_sha256
 from slimfront.studies.compressed import CompressedModel
 from slimfront.studies.encoding import Batch, Encoded
 from slimfront.studies.models import weights_sha256
 from slimfront.studies.processor import processor_name
-from slimfront.studies.schema import BitsSpec, Study
+from slimfront.studies.schema import Study
 from slimfront.studies.subject import Subject, load_subject, trained
 
 Progress = Callable[[str, float], None]
@@ -112,7 +109,7 @@ class Evaluator:
         runtime, space = lay_space(study, anatomy_on(study, subject))
         subject = trained(subject, study, progress)
         scores = importance(subject, space.anatomy, study.space.sparsity, progress)
-        teacher = _teacher(study, subject, space, progress)
+        teacher = teacher_of(study, subject, space, progress)
         cuts = {s.name: s.cut() for s in space.anatomy.structures if study.space.sparsity}
         removals = {b.name: b.remove for b in space.anatomy.blocks if study.space.depth}
         blueprint = runtime.prepare(subject.module, subject.example(), cuts, removals, subject.weights)
@@ -120,7 +117,7 @@ class Evaluator:
         if study.recovery and teacher:
             module = super_network(space, scores, teacher, subject.weights, study.recovery, progress)
             base = replace(subject, module=module, weights=weights_sha256(module))
-        bank = _bank(study, base, space, progress)
+        bank = bank_of(study, base, space, progress)
         bank.fill(levels(space, scores, bank.repairs), progress)
         tutor = Tutor(teacher, study, {"weights": base.weights, "method": bank.methods}) if teacher else None
         return cls(study, subject, runtime, space, blueprint, bank, scores, tutor, base)
@@ -380,35 +377,6 @@ def _readable(paths: Sequence[Path], shape: tuple[int, ...]) -> list[npt.NDArray
             if logits.shape == shape and np.isfinite(logits).all():
                 found.append(logits)
     return found
-
-
-def _teacher(study: Study, subject: Subject, space: Space, progress: Progress) -> Teacher | None:
-    """Return the dense model as it teaches, or None where nothing is distilled."""
-    if study.recovery is None and not space.axes["distillation"].domains():
-        return None
-    return Teacher(subject.module, space.anatomy, subject.lessons, teacher_logits(subject, progress))
-
-
-def _bank(study: Study, subject: Subject, space: Space, progress: Progress) -> Bank:
-    spec, sparsity = study.space.bits or BitsSpec(), study.space.sparsity
-    quantizer = QUANTIZERS.get(spec.quantizer, where="space.bits.quantizer")()
-    repairs = sparsity is not None and CRITERIA.get(sparsity.criterion, where="space.sparsity.criterion").repairs
-    thinning = study.space.unstructured.mask if study.space.unstructured else ""
-    mask = MASKS.get(thinning, where="space.unstructured.mask")() if thinning else None
-    calibrated = repairs or quantizer.calibrated or (mask is not None and mask.calibrated)
-    weights = dict(subject.module.named_parameters())
-    return Bank(
-        weights=weights,
-        identity=subject.weights,
-        method=spec.quantizer,
-        quantizer=quantizer,
-        capabilities=space.capabilities,
-        limit=int(study.search.bank * sum(value.numel() * 4 for value in weights.values())),
-        calibration=calibration(subject, spec.rows, progress) if calibrated else None,
-        repairs=repairs,
-        thinning=thinning,
-        mask=mask,
-    )
 
 
 def _keep_predictions(context: Context, folder: Path) -> None:

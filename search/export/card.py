@@ -29,7 +29,7 @@ class Use:
     """How the files of a format are used.
 
     Attributes:
-        library: The library's name in a card of Hugging Face form.
+        name: The library's name in a card of Hugging Face form.
         title: What the runtime is called.
         versions: Packages whose versions are told.
         imports: The example's own imports.
@@ -37,7 +37,7 @@ class Use:
         run: The logits of ``batch``.
     """
 
-    library: str
+    name: str
     title: str
     versions: tuple[str, ...]
     imports: str
@@ -68,7 +68,7 @@ def model_card(source: Exported, labels: Sequence[str], use: Use) -> str:
             readable(front.dense.values[name], unit),
         )
         rows.append(f"| {name} | {' | '.join(values)} |")
-    head = ["---", f"library_name: {use.library}", "pipeline_tag: text-classification", f"base_model: {origin}"]
+    head = ["---", f"library_name: {use.name}", "pipeline_tag: text-classification", f"base_model: {origin}"]
     if not study.model.hub:
         head = head[:-1]
     versions = {

@@ -13,7 +13,7 @@ class OnnxExporter(MeasuredFiles):
 
     format, runtime = "onnx", "onnxruntime"
     use = Use(
-        library="onnx",
+        name="onnx",
         title="ONNX Runtime",
         versions=("onnxruntime", "onnx"),
         imports="import onnxruntime as ort",

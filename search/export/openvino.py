@@ -13,7 +13,7 @@ class OpenVinoExporter(MeasuredFiles):
 
     format = runtime = "openvino"
     use = Use(
-        library="openvino",
+        name="openvino",
         title="OpenVINO",
         versions=("openvino",),
         imports="import json, openvino as ov",

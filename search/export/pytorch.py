@@ -13,7 +13,7 @@ class PyTorchExporter(MeasuredFiles):
 
     format = runtime = "pytorch"
     use = Use(
-        library="pytorch",
+        name="pytorch",
         title="PyTorch",
         versions=("safetensors",),
         imports="import sys, torch",

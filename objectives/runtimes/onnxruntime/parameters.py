@@ -46,18 +46,21 @@ class Feed:
     """Where a parameter enters the graph.
 
     Attributes:
-        product: Whether the nodes that are made anew multiply by it; else they look rows of it up.
         transposed: Whether the graph holds the matrix transposed: it does where it multiplies by it.
         shape: Its shape in the dense graph.
         uses: The nodes that are made anew.
         whole: Whether other nodes read it, too, under its own name.
     """
 
-    product: bool
     transposed: bool
     shape: tuple[int, ...]
     uses: tuple[Use, ...]
     whole: bool
+
+    @property
+    def product(self) -> bool:
+        """Whether the nodes that are made anew multiply by it; else they look rows of it up."""
+        return self.transposed
 
 
 @dataclass

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from slimfront.objectives.runtimes.onnxruntime.blueprint import OnnxBlueprint
 
 # Counted up when the template's form changes: templates in the cache are then made anew.
-TEMPLATE_VERSION = 2
+TEMPLATE_VERSION = 3
 REMOVABLE = "blocks.json"
 
 

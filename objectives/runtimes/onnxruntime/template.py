@@ -139,9 +139,7 @@ class Template:
         blob = (folder / BLOB).read_bytes()
         start = int(data["start"])
         feeds = {
-            name: Feed(
-                f["product"], f["transposed"], tuple(f["shape"]), tuple(Use(**use) for use in f["uses"]), f["whole"]
-            )
+            name: Feed(f["transposed"], tuple(f["shape"]), tuple(Use(**use) for use in f["uses"]), f["whole"])
             for name, f in data["feeds"].items()
         }
         return cls(blob[:start], tuple(_parts(data["parts"], blob[start:])), feeds, data["owners"])

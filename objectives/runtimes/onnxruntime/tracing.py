@@ -149,7 +149,7 @@ class _Tracer:
             source = self._image.feeder(edge.target, 1 - edge.target_port)
             self._slots[edge.target] = Slot(name, len(uses))
             uses.append(Use(self._named(source), self._named((edge.target, 0))))
-        return Feed(place.transposed, place.transposed, shape, tuple(uses), whole)
+        return Feed(place.transposed, shape, tuple(uses), whole)
 
     def _made_anew(self, edge: Edge, place: Place, axes: int) -> bool:
         """Return whether a node multiplies by a parameter or looks rows of it up, and so is made anew for its form."""

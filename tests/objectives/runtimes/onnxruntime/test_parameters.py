@@ -41,14 +41,14 @@ def test_codes_are_read_as_they_were_written(bits: int, columns: int) -> None:
     for group in {columns, 32} if columns % 32 == 0 else {columns}:
         tensor = Affine().quantize(weight, bits, group)
         values = tensor.dequantize().numpy()
-        rows = Feed(False, False, (5, columns), (Use("ids", "y"),), False)
+        rows = Feed(False, (5, columns), (Use("ids", "y"),), False)
         assert np.array_equal(run(rows, tensor, {"ids": IDS}), values[IDS])
         for transposed in (False, True):
             shape = (columns, 5) if transposed else (5, columns)
-            whole = run(Feed(transposed, transposed, shape, (), True), tensor, {})
+            whole = run(Feed(transposed, shape, (), True), tensor, {})
             assert np.array_equal(whole, values.T if transposed else values)
         x = torch.randn(7, columns, generator=generator).numpy()
-        product = run(Feed(True, True, (columns, 5), (Use("x", "y"),), False), tensor, {"x": x})
+        product = run(Feed(True, (columns, 5), (Use("x", "y"),), False), tensor, {"x": x})
         # Activations are rounded to 8 bits.
         assert np.abs(product - x @ values.T).max() < 0.03 * np.abs(x).max() * np.abs(values).sum(axis=1).max() / 10
 
@@ -57,8 +57,8 @@ def test_codes_are_read_as_they_were_written(bits: int, columns: int) -> None:
 def test_floats_are_read_as_they_were_written(half: bool) -> None:
     weight = torch.randn(5, 6, generator=torch.Generator().manual_seed(0))
     tensor = weight.half() if half else weight
-    rows = Feed(False, False, (5, 6), (Use("ids", "y"),), False)
+    rows = Feed(False, (5, 6), (Use("ids", "y"),), False)
     assert np.array_equal(run(rows, tensor, {"ids": IDS}), tensor.float().numpy()[IDS])
     x = np.ones((2, 6), dtype=np.float32)
-    product = run(Feed(True, True, (6, 5), (Use("x", "y"),), False), tensor, {"x": x})
+    product = run(Feed(True, (6, 5), (Use("x", "y"),), False), tensor, {"x": x})
     assert np.allclose(product, x @ tensor.float().numpy().T, atol=1e-5)
