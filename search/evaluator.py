@@ -24,7 +24,7 @@ from slimfront.search.bank import Bank
 from slimfront.search.clock import Clock
 from slimfront.search.forecast import margins, stratified_mean
 from slimfront.search.lock import lock
-from slimfront.search.preparation import anatomy_on, lay_space, levels, objectives_of
+from slimfront.search.preparation import anatomy_on, lay_space, levels, objectives_of, separable
 from slimfront.search.racing import LOGITS, Bar, Race
 from slimfront.search.recovery.supernet import super_network
 from slimfront.search.recovery.tutor import Tutor
@@ -110,9 +110,8 @@ class Evaluator:
         subject = trained(subject, study, progress)
         scores = importance(subject, space.anatomy, study.space.sparsity, progress)
         teacher = teacher_of(study, subject, space, progress)
-        cuts = {s.name: s.cut() for s in space.anatomy.structures if study.space.sparsity}
-        removals = {b.name: b.remove for b in space.anatomy.blocks if study.space.depth}
-        blueprint = runtime.prepare(subject.module, subject.example(), cuts, removals, subject.weights)
+        parts = separable(study, space.anatomy)
+        blueprint = runtime.prepare(subject.module, subject.example(), *parts, subject.weights)
         base = subject
         if study.recovery and teacher:
             module = super_network(space, scores, teacher, subject.weights, study.recovery, progress)

@@ -9,6 +9,7 @@ from pathlib import Path
 from slimfront.objectives.runtimes import RUNTIMES
 from slimfront.search.evaluator import Evaluator
 from slimfront.search.front import Point
+from slimfront.search.preparation import separable
 from slimfront.search.run import Run
 from slimfront.spaces.configuration import Configuration
 from slimfront.studies.compressed import Capabilities
@@ -52,11 +53,9 @@ def move(run: Run, target: str, points: Sequence[Point], progress: Progress) -> 
     runtime = RUNTIMES.get(target, where="--target")(spec)
     with torch_threads(1):
         own = Evaluator.prepare(run.study, progress)
-        anatomy, subject = own.space.anatomy, own.subject
-        cuts = {s.name: s.cut() for s in anatomy.structures if run.study.space.sparsity}
-        removals = {b.name: b.remove for b in anatomy.blocks if run.study.space.depth}
+        parts, subject = separable(run.study, own.space.anatomy), own.subject
         progress(f"converting the model for {target}", 0.0)
-        blueprint = runtime.prepare(subject.module, subject.example(), cuts, removals, subject.weights)
+        blueprint = runtime.prepare(subject.module, subject.example(), *parts, subject.weights)
         study = run.study.model_copy(update={"target": spec})
         evaluator = replace(own, study=study, runtime=runtime, blueprint=blueprint)
         folders, left_out = {}, {}
@@ -76,10 +75,10 @@ def lacking(evaluator: Evaluator, configuration: Configuration, capabilities: Ca
     """Return what a configuration needs and a target lacks, or nothing."""
     draft = evaluator.space.draft(evaluator.scores, configuration)
     bits = sorted(set(draft.bits.values()) - set(capabilities.bits))
-    lacking = [f"{width} bits" for width in bits]
+    found = [f"{width} bits" for width in bits]
     shapes = {name: tuple(value.shape) for name, value in evaluator.subject.module.named_parameters()}
     codes = [form for form in draft.forms(shapes).values() if form.bits in capabilities.bits and form.bits < 16]
     groups = {(c.bits, c.group) for c in codes if c.group not in (*capabilities.group_sizes, c.shape[1])}
-    lacking += [f"{width} bits in groups of {group}" for width, group in sorted(groups)]
-    lacking += [draft.precision] if draft.precision not in capabilities.precisions else []
-    return " and ".join(lacking)
+    found += [f"{width} bits in groups of {group}" for width, group in sorted(groups)]
+    found += [draft.precision] if draft.precision not in capabilities.precisions else []
+    return " and ".join(found)

@@ -15,6 +15,7 @@ from slimfront.spaces.draft import Scores
 from slimfront.spaces.space import Space
 from slimfront.spaces.structure import Anatomy, walk
 from slimfront.studies.cache import cached
+from slimfront.studies.compressed import Cut, Removal
 from slimfront.studies.schema import Study
 from slimfront.studies.subject import Subject
 
@@ -67,6 +68,12 @@ def lay_space(study: Study, anatomy: Anatomy) -> tuple[Runtime, Space]:
     """
     runtime = RUNTIMES.get(study.target.runtime, where="target.runtime")(study.target)
     return runtime, Space(study.space, anatomy, runtime.supports())
+
+
+def separable(study: Study, anatomy: Anatomy) -> tuple[dict[str, Cut], dict[str, Removal]]:
+    """Return by name what a study's target must know of the structures and blocks that may go."""
+    cuts = {structure.name: structure.cut() for structure in anatomy.structures if study.space.sparsity}
+    return cuts, {block.name: block.remove for block in anatomy.blocks if study.space.depth}
 
 
 def levels(space: Space, scores: Scores, repairs: bool) -> Iterator[Level]:
