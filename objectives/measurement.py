@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from slimfront.studies.errors import NotFinite
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -21,7 +23,8 @@ class Measurement:
         conditions: What else bore on the measurement, as JSON.
 
     Raises:
-        ValueError: a number is not finite, or the interval is upside down.
+        NotFinite: a number is not finite.
+        ValueError: the interval is upside down.
     """
 
     value: float
@@ -34,7 +37,7 @@ class Measurement:
     def __post_init__(self) -> None:
         numbers = [self.value, *(self.interval or ()), *(() if self.steer is None else (self.steer,))]
         if not all(math.isfinite(number) for number in numbers):
-            raise ValueError(f"a measurement must be finite, not {numbers}")
+            raise NotFinite(f"a measurement must be finite, not {numbers}")
         if self.interval is not None and self.interval[0] > self.interval[1]:
             raise ValueError(f"an interval must ascend, not {self.interval}")
 

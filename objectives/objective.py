@@ -70,7 +70,7 @@ class Context:
         """Run the artifact on some examples, unless it has, and return their logits ``(indices, classes)``.
 
         Raises:
-            ValueError: a logit is not finite.
+            NotFinite: a logit is not finite.
         """
         groups, home = self._groups
         # Always the same groups: what a model answers may depend on what else is in the batch.

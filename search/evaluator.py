@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from slimfront.objectives.divergence import divergences
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.objective import Context
@@ -95,6 +96,7 @@ class Evaluator:
     _dense: tuple[Path, Session] | None = None
     _dense_logits: tuple[Path, npt.NDArray[np.float32]] | None = None
     _clock: Clock = field(default_factory=Clock)
+    _seal: tuple[int, ...] = ()
     _readings: dict[int, Subject] = field(default_factory=dict)
 
     @classmethod
@@ -119,7 +121,12 @@ class Evaluator:
         bank = bank_of(study, base, space, progress)
         bank.fill(levels(space, scores, bank.repairs), progress)
         tutor = Tutor(teacher, study, {"weights": base.weights, "method": bank.methods}) if teacher else None
-        return cls(study, subject, runtime, space, blueprint, bank, scores, tutor, base)
+        seal = _sum_of(subject, base)
+        return cls(study, subject, runtime, space, blueprint, bank, scores, tutor, base, _seal=seal)
+
+    def touched(self) -> bool:
+        """Return whether a trial has changed the weights that all trials share."""
+        return self._seal != _sum_of(self.subject, self.base)
 
     def compress(self, configuration: Configuration) -> CompressedModel:
         """Return a configuration's compressed model: stitched from the bank, recovered where it is distilled."""
@@ -364,6 +371,12 @@ class Evaluator:
         if self._dense is None or self._dense[0] != folder:
             self._dense = (folder, self.runtime.load(Artifact.open(folder)))
         return self._dense[1]
+
+
+def _sum_of(*subjects: Subject) -> tuple[int, ...]:
+    """Return a sum of every weight: 18 ms for 23 million."""
+    tensors = [value for subject in subjects for value in subject.module.state_dict().values()]
+    return tuple(int(torch.hash_tensor(value).view(torch.int64)) for value in tensors if value.numel())
 
 
 def _readable(paths: Sequence[Path], shape: tuple[int, ...]) -> list[npt.NDArray[np.float32]]:

@@ -6,10 +6,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from slimfront.search.failures import WorkerDied
 from slimfront.search.lock import differences
 from slimfront.search.records import Records, Trial
-from slimfront.search.remote import Remote, WorkerDied
+from slimfront.search.remote import Remote
 from slimfront.search.run import Run
+from slimfront.search.watch import Allowance
 from slimfront.studies.errors import RecordsError, SlimfrontError, StudyError
 
 Json = dict[str, Any]
@@ -49,7 +51,9 @@ def rebuild(run: Run, trial: Trial, folder: Path) -> Json:
         RecordsError: the artifact is another one; what differs here is named.
         SlimfrontError: it cannot be made.
     """
-    remote = Remote(run.study.model_dump(mode="json"), run.folder / "logs" / "rebuild.log")
+    remote = Remote(
+        run.study.model_dump(mode="json"), run.folder / "logs" / "rebuild.log", Allowance.of(run.study.search)
+    )
     try:
         answer = remote.ask({"do": "rebuild", "configuration": dict(trial.configuration), "folder": str(folder)})
     except WorkerDied as death:

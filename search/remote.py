@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from slimfront.search.failures import CRASHED, WorkerDied
 from slimfront.studies.errors import SlimfrontError
+
+if TYPE_CHECKING:
+    # Read late: a first process is started while this one still imports its libraries.
+    from slimfront.search.watch import Allowance
 
 Json = dict[str, Any]
 Progress = Callable[[str, float], None]
-
+WORKER = "slimfront.search.worker"
 
 _waiting: list[subprocess.Popen[str]] = []
-
-
-class WorkerDied(Exception):
-    """The worker's process ended in the middle of a task."""
 
 
 def warm_up() -> None:
@@ -31,13 +34,13 @@ def warm_up() -> None:
 def cool_down() -> None:
     """End a process that was started early and that nobody needed."""
     while _waiting:
-        _waiting.pop().kill()
+        _end(_waiting.pop())
 
 
 def _spawn(more: dict[str, str]) -> subprocess.Popen[str]:
     # Where its log goes the process is told in its first line.
     return subprocess.Popen(
-        [sys.executable, "-m", "slimfront.search.worker"],
+        [sys.executable, "-m", WORKER],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -48,16 +51,33 @@ def _spawn(more: dict[str, str]) -> subprocess.Popen[str]:
     )
 
 
+def _kill(process: subprocess.Popen[str]) -> None:
+    """Kill a process with everything that it started."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _end(process: subprocess.Popen[str]) -> int:
+    """Kill a process, unless it has ended, and return its exit status."""
+    _kill(process)
+    return process.wait()
+
+
+def _told(status: int) -> str:
+    return f"killed by {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+
+
 class Remote:
     """A worker process that is started on the first task.
 
     Args:
         study: The study as JSON.
         log: A file for whatever the process prints.
+        allowance: What one task may take.
     """
 
-    def __init__(self, study: Json, log: Path) -> None:
-        self._study, self._log = study, log
+    def __init__(self, study: Json, log: Path, allowance: Allowance) -> None:
+        self._study, self._log, self._allowance = study, log, allowance
         self._process: subprocess.Popen[str] | None = None
 
     def prepare(self, progress: Progress) -> Json:
@@ -77,12 +97,25 @@ class Remote:
         """Return the worker's answer to a task.
 
         Raises:
-            WorkerDied: the process ended; the next task starts another.
+            WorkerDied: the process ended, or was ended, for it took more than it may; the next task starts another.
             SlimfrontError: the worker could not load the study.
         """
+        from slimfront.search.watch import Watch
+
         if self._process is None or self._process.poll() is not None:
             self._start(False, lambda _text, _share: None)
-        return self._exchange(task)
+        process = self._process
+        assert process is not None
+        with Watch(process.pid, self._allowance, self._log, lambda _kind, _message: _kill(process)) as watch:
+            try:
+                answer = self._exchange(task)
+            except WorkerDied as death:
+                if watch.verdict is None:
+                    raise
+                raise WorkerDied(*watch.verdict) from death
+        if answer.pop("leaving", False):
+            self.kill()
+        return answer
 
     def _start(self, guide: bool, progress: Progress) -> Json:
         self._log.parent.mkdir(parents=True, exist_ok=True)
@@ -105,15 +138,14 @@ class Remote:
             while (line := process.stdout.readline()).startswith('{"progress"'):
                 if line.endswith("\n"):
                     progress(*json.loads(line)["progress"])
-        except (BrokenPipeError, ValueError, OSError) as error:
-            raise WorkerDied(str(error)) from error
-        if not line.endswith("\n"):
-            raise WorkerDied(f"exit status {process.wait()}; see {self._log}")
-        answer: Json = json.loads(line)
+            answer: Json = json.loads(line) if line.endswith("\n") else {}
+        except (OSError, ValueError) as error:
+            raise WorkerDied(CRASHED, f"{_told(_end(process))}; {error}; see {self._log}") from error
+        if not answer:
+            raise WorkerDied(CRASHED, f"{_told(_end(process))}; see {self._log}")
         return answer
 
     def kill(self) -> None:
-        """End the process at once."""
+        """End the process at once, with everything that it started."""
         if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+            _end(self._process)

@@ -21,6 +21,7 @@ from slimfront.studies.schema import Study
 STUDY = "study.json"
 # What may change when a search continues: how much is searched, not what.
 MUTABLE = {"trials", "timeout", "workers", "failures", "patience", "budget", "bank", "engine", "address"}
+MUTABLE |= {"trial_timeout", "trial_memory"}
 Json = dict[str, Any]
 
 

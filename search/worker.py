@@ -17,38 +17,27 @@ from typing import Any, TextIO
 Json = dict[str, Any]
 
 
-def main() -> None:
+def main(kind: type[Server] | None = None) -> None:
     """Serve until standard input closes. The first line names the study; see :class:`Remote` for the other end."""
     lines = _lines()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(OSError):
+        # Where memory runs out, the system ends a worker rather than the search.
+        Path("/proc/self/oom_score_adj").write_text("1000")
     # Whatever libraries print goes to the log; only results go up the pipe.
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    with contextlib.suppress(Exception):
-        # What cannot be imported is reported where it is needed.
-        _import()
+    server = (kind or Server)(out)
+    server.warm_up()
     first = json.loads(lines.get())
     log = os.open(first["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    import torch
-
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    server = Server(out)
-    if not server.answer(lambda: server.prepare(first)):
-        return
-    while True:
+    going = server.answer(lambda: server.prepare(first))
+    while going:
         task = json.loads(lines.get())
         server.answer(lambda task=task: server.serve(task))  # type: ignore[misc]
-
-
-def _import() -> None:
-    """Import the libraries that take seconds while the coordinator is still busy with its own."""
-    import openvino  # noqa: F401
-    import transformers.modeling_utils
-    import transformers.models.auto  # noqa: F401
-    from slimfront.search import evaluator, guide  # noqa: F401
+        going = not server.leaving
 
 
 def _lines() -> queue.SimpleQueue[str]:
@@ -58,6 +47,9 @@ def _lines() -> queue.SimpleQueue[str]:
     def read() -> None:
         for line in sys.stdin:
             lines.put(line)
+        if os.getpgrp() == os.getpid():
+            # With whatever a trial started and left behind.
+            os.killpg(os.getpid(), signal.SIGKILL)
         os._exit(0)
 
     threading.Thread(target=read, daemon=True).start()
@@ -72,24 +64,39 @@ class Server:
 
     Attributes:
         evaluator: Does them, once the study is loaded.
+        leaving: Whether this process is of no more use: another one must do the next task.
     """
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self.evaluator: Any = None
+        self.leaving = False
+
+    def warm_up(self) -> None:
+        """Import the libraries that take seconds while the coordinator is still busy with its own."""
+        with contextlib.suppress(Exception):
+            # What cannot be imported is reported where it is needed.
+            import openvino  # noqa: F401
+            import transformers.modeling_utils
+            import transformers.models.auto  # noqa: F401
+            from slimfront.search import evaluator, guide  # noqa: F401
 
     def prepare(self, first: Json) -> Json:
         """Load or compute everything that trials share; return what the coordinator must know of it."""
+        import torch
         from slimfront.search.evaluator import Evaluator
         from slimfront.search.guide import guide
         from slimfront.studies.reader import parse_study
 
+        torch.set_num_threads(1)
+        torch.set_flush_denormal(True)
         self.evaluator = Evaluator.prepare(parse_study(first["study"]), self._progress)
         return {"guide": guide(self.evaluator, self._progress) if first["guide"] else None}
 
     def serve(self, task: Json) -> Json:
         """Return the answer to one task."""
         from slimfront.search.evaluator import Reference
+        from slimfront.search.failures import Tainted
         from slimfront.search.racing import Bar
         from slimfront.spaces.configuration import Configuration
 
@@ -107,23 +114,33 @@ class Server:
         others = [Path(path) for path in task["others"]]
         reference = Reference(Path(task["dense_folder"]), task["dense"], task["cost"], others)
         bar = Bar(**task["bar"]) if task["bar"] else None
-        result: Json = self.evaluator.evaluate(configuration, task["seed"], folder, reference, bar)
+        try:
+            result: Json = self.evaluator.evaluate(configuration, task["seed"], folder, reference, bar)
+        finally:
+            if self.evaluator.touched():
+                raise Tainted("the trial changed the weights that all trials share")
         return {**result, "seconds": round(time.perf_counter() - start, 3)}
 
     def result(self, work: Callable[[], Json]) -> Json:
         """Return what some work gives, or the error that it ended with."""
+        from slimfront.search.failures import Tainted, kind_of
+        from slimfront.studies.errors import SlimfrontError
+
         try:
             return work()
         except Exception as error:
             import traceback
 
             traceback.print_exc()
+            # Nobody knows what is left of what trials share.
+            self.leaving = isinstance(error, MemoryError | Tainted)
+            told = str(error) if isinstance(error, SlimfrontError) else f"{type(error).__name__}: {error}"
             code = getattr(error, "exit_code", 70)
-            return {"error": type(error).__name__, "message": str(error), "exit_code": code}
+            return {"error": kind_of(error), "message": told, "exit_code": code, "leaving": self.leaving}
 
     def answer(self, work: Callable[[], Json]) -> bool:
         """Do some work and write its result; return whether it succeeded."""
-        message = self.result(work)
+        message = self.result(lambda: readable(work()))
         self._write(message)
         return "error" not in message
 
@@ -133,6 +150,21 @@ class Server:
     def _write(self, message: Json) -> None:
         self._out.write(json.dumps(message, allow_nan=False) + "\n")
         self._out.flush()
+
+
+def readable(message: Json) -> Json:
+    """Return an answer as it is.
+
+    Raises:
+        NotFinite: a number in it is not finite, which JSON cannot say.
+    """
+    from slimfront.studies.errors import NotFinite
+
+    try:
+        json.dumps(message, allow_nan=False)
+    except ValueError as error:
+        raise NotFinite(str(error)) from None
+    return message
 
 
 if __name__ == "__main__":

@@ -18,6 +18,10 @@ def one_line(value: object, limit: int = 120) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+class NotFinite(ValueError):
+    """A logit, a loss or a measurement is not a finite number."""
+
+
 class SlimfrontError(Exception):
     """Something that the user can mend.
 

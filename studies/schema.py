@@ -6,6 +6,7 @@ import re
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from slimfront.studies.limits import UNITS
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -324,6 +325,8 @@ class SearchSpec(Strict):
             not begin there by itself.
         reduction_factor: Begin every configuration at the fewest steps of distillation; of so many at one number of
             steps one goes on to the next. Absent, the sampler chooses the steps.
+        trial_timeout: Longest time of one trial; what takes longer is ended, and counts as failed.
+        trial_memory: Most memory of a worker, such as ``4GB``; absent, the workers share that of the machine.
         bank: Largest size of the layer bank, in multiples of the model's fp32 weights.
     """
 
@@ -340,13 +343,22 @@ class SearchSpec(Strict):
     budget: str | None = None
     predicted: int = Field(default=8, ge=0, le=1_000_000)
     reduction_factor: int | None = Field(default=None, ge=2, le=1000)
+    trial_timeout: str = "1h"
+    trial_memory: str | None = None
     bank: float = Field(default=3.0, gt=0)
 
-    @field_validator("timeout", "budget")
+    @field_validator("timeout", "budget", "trial_timeout")
     @classmethod
     def _readable(cls, value: str | None) -> str | None:
         if value is not None:
             seconds(value)
+        return value
+
+    @field_validator("trial_memory")
+    @classmethod
+    def _countable(cls, value: str | None) -> str | None:
+        if value is not None:
+            byte_count(value)
         return value
 
 
@@ -360,6 +372,19 @@ def seconds(text: str) -> float:
     if match is None or float(match[1]) <= 0:
         raise ValueError("write a duration such as 90s, 30m or 2h")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def byte_count(text: str) -> int:
+    """Return the bytes of a size such as ``512MB`` or ``4GiB``.
+
+    Raises:
+        ValueError: the text is no size.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
+    factor = UNITS["byte"].get(match[2].lower() or "b") if match else None
+    if match is None or factor is None or float(match[1]) <= 0:
+        raise ValueError("write a size such as 512MB or 4GB")
+    return int(float(match[1]) * factor)
 
 
 class Study(Strict):

@@ -14,7 +14,7 @@ import torch
 from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.studies.compressed import Capabilities, CompressedModel, Cut, Form, QuantizedTensor, Removal
 from slimfront.studies.encoding import Batch, Encoded
-from slimfront.studies.errors import StudyError
+from slimfront.studies.errors import NotFinite, StudyError
 from slimfront.studies.registry import Registry
 from slimfront.studies.schema import TargetSpec
 from torch import nn
@@ -173,13 +173,16 @@ def read(session: Session, examples: Encoded, groups: Iterable[Sequence[int]]) -
     """Return the logits ``(classes,)`` of some examples by index, which are run in the given groups.
 
     Raises:
-        ValueError: a logit is not finite.
+        NotFinite: a logit is not finite.
+        ValueError: the logits have another shape.
     """
     found: dict[int, npt.NDArray[np.float32]] = {}
     for rows in groups:
         logits = session.run(examples.batch(rows))
-        if logits.ndim != 2 or len(logits) != len(rows) or not np.isfinite(logits).all():
-            raise ValueError(f"the artifact's logits are not finite or not ({len(rows)}, classes): {logits.shape}")
+        if logits.ndim != 2 or len(logits) != len(rows):
+            raise ValueError(f"the artifact's logits are not ({len(rows)}, classes): {logits.shape}")
+        if not np.isfinite(logits).all():
+            raise NotFinite("the artifact's logits are not finite")
         found.update(zip(rows, logits, strict=True))
     return found
 

@@ -8,8 +8,10 @@ from typing import Any
 
 from slimfront.search.coordinator import Coordinator
 from slimfront.search.engines.engine import ENGINES, Engine
-from slimfront.search.remote import Remote, WorkerDied
+from slimfront.search.failures import WorkerDied
+from slimfront.search.remote import Remote
 from slimfront.search.run import Run
+from slimfront.search.watch import Allowance
 from slimfront.studies.errors import SlimfrontError
 
 Json = dict[str, Any]
@@ -21,8 +23,9 @@ class Local(Engine):
 
     def __init__(self, run: Run) -> None:
         study = run.study.model_dump(mode="json")
+        allowance, logs = Allowance.of(run.study.search), run.folder / "logs"
         self._remotes = [
-            Remote(study, run.folder / "logs" / f"worker-{number}.log") for number in range(run.study.search.workers)
+            Remote(study, logs / f"worker-{number}.log", allowance) for number in range(run.study.search.workers)
         ]
         self._closed = False
         self._failure: BaseException | None = None
@@ -56,7 +59,7 @@ class Local(Engine):
                 except WorkerDied as death:
                     if self._closed:
                         return
-                    answer = {"error": "crashed", "message": str(death)}
+                    answer = {"error": death.kind, "message": str(death)}
                 if self._closed:
                     return
                 coordinator.finish(int(task["number"]), answer)
@@ -69,7 +72,7 @@ class Local(Engine):
         try:
             answer = self._remotes[0].ask(task)
         except WorkerDied as death:
-            raise SlimfrontError("the worker died", given=str(death)) from death
+            raise SlimfrontError(f"the worker died: {death.kind}", given=str(death)) from death
         if "error" in answer:
             failure = SlimfrontError(str(answer["message"]))
             failure.exit_code = int(answer.get("exit_code", 70))

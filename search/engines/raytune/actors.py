@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -13,7 +14,9 @@ from typing import Any
 from ray import tune
 from ray.tune.search import Searcher
 from slimfront.search.coordinator import Coordinator
-from slimfront.search.worker import Server
+from slimfront.search.failures import CRASHED
+from slimfront.search.watch import Allowance, Watch
+from slimfront.search.worker import Server, readable
 from slimfront.studies.reader import parse_study
 from slimfront.studies.schema import Study
 
@@ -28,12 +31,12 @@ class Desk:
 
     Attributes:
         coordinator: The search.
-        numbers: The trial that each of Ray's trials evaluates.
+        tasks: What each of Ray's trials evaluates.
         failure: What ended the search, or None.
     """
 
     coordinator: Coordinator
-    numbers: dict[str, int] = field(default_factory=dict)
+    tasks: dict[str, Json] = field(default_factory=dict)
     failure: BaseException | None = None
 
 
@@ -58,16 +61,16 @@ class Told(Searcher):  # type: ignore[misc]
         if task is None:
             over = desk.failure is not None or desk.coordinator.over
             return Searcher.FINISHED if over else None
-        desk.numbers[trial_id] = int(task["number"])
+        desk.tasks[trial_id] = task
         return {"task": task}
 
     def on_trial_complete(self, trial_id: str, result: Json | None = None, error: bool = False) -> None:
         """Record an answer; an actor that died costs its trial."""
         desk = DESKS[self._name]
-        number = desk.numbers.pop(trial_id)
-        answer = json.loads(result["answer"]) if result and not error else None
+        task = desk.tasks.pop(trial_id)
+        answer = json.loads(result["answer"]) if result and not error else _last_words(task)
         try:
-            desk.coordinator.finish(number, answer or {"error": "crashed", "message": "Ray's actor ended"})
+            desk.coordinator.finish(int(task["number"]), answer)
         except BaseException as failure:
             desk.failure = failure
 
@@ -100,17 +103,24 @@ class Evaluation(tune.Trainable):  # type: ignore[misc]
         log = os.open(Path(logs) / f"ray-{os.getpid()}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
         os.dup2(log, 1)
         os.dup2(log, 2)
+        self._log, self._allowance = Path(logs) / f"ray-{os.getpid()}.log", Allowance.of(parse_study(study).search)
         self._server = _served(study)
 
     def reset_config(self, new_config: Json) -> bool:
-        """Take another task: the model stays."""
+        """Take another task: the model stays, unless a trial has spoilt it."""
         self._task = new_config["task"]
-        return True
+        return not self._server.leaving
 
     def step(self) -> Json:
         """Evaluate the task."""
-        answer = self._server.result(lambda: self._server.serve(self._task))
-        return {METRIC: 1, "answer": json.dumps(answer, allow_nan=False), tune.result.DONE: True}
+        with Watch(os.getpid(), self._allowance, self._log, self._end):
+            answer = self._server.result(lambda: readable(self._server.serve(self._task)))
+        return {METRIC: 1, "answer": json.dumps(answer), tune.result.DONE: True}
+
+    def _end(self, kind: str, message: str) -> None:
+        """End this actor, after it has told why."""
+        _words(self._task).write_text(json.dumps({"error": kind, "message": message}))
+        os.kill(os.getpid(), signal.SIGKILL)
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Keep nothing: a trial that was interrupted is evaluated again."""
@@ -190,11 +200,22 @@ def param_space(study: Any) -> Json:
     return to_ray(check(known)[2].free)
 
 
-def _served(study: Json) -> Server:
-    import torch
+def _words(task: Json) -> Path:
+    """Return where an actor that was ended writes why."""
+    return Path(task["folder"]).with_suffix(".ended")
 
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
+
+def _last_words(task: Json) -> Json:
+    """Return what became of a task whose actor ended."""
+    path = _words(task)
+    if not path.is_file():
+        return {"error": CRASHED, "message": "Ray's actor ended"}
+    found: Json = json.loads(path.read_text())
+    path.unlink()
+    return found
+
+
+def _served(study: Json) -> Server:
     server = Server(sys.stderr)
     server.prepare({"study": parse_study(study).model_dump(mode="json"), "guide": False})
     return server

@@ -1,0 +1,134 @@
+"""Processes that are killed at any moment: no finished trial is lost or repeated, nothing is left running."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import time
+from collections.abc import Callable
+
+import pytest
+import sqlalchemy
+
+from tests.faults.conftest import Trivial, share, wait_for, workers
+
+TRIALS = 60
+
+
+@pytest.fixture(scope="module")
+def undisturbed(trivial_study: Callable[..., Trivial]) -> Trivial:
+    study = trivial_study("processes", trials=TRIALS)
+    assert study.launch("undisturbed") == 0
+    return study
+
+
+def _wait(process: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def _ended(process: int) -> bool:
+    return os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _begun(study: Trivial, run: str) -> bool:
+    return (study.runs / run / "records.sqlite3").exists()
+
+
+def _finished(study: Trivial, run: str) -> dict[int, object]:
+    return {t.number: t.measurements for t in study.trials(run) if t.state == "complete"}
+
+
+def _interrupted(study: Trivial, run: str, number: int, times: int, rng: random.Random) -> list[int]:
+    """Send a signal to the searches of a run at random moments; return their exit codes."""
+    codes = []
+    for _ in range(times):
+        before = _finished(study, run)
+        process = study.start(run)
+        wait_for(lambda process=process: _begun(study, run) or _ended(process))
+        time.sleep(rng.uniform(0, 0.6))
+        os.kill(process, number)
+        codes.append(_wait(process))
+        after = _finished(study, run)
+        assert {n: after[n] for n in before} == before
+        assert wait_for(lambda: not workers(), 10)
+    return codes
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "times"),
+    [(signal.SIGKILL, -9, share(200)), (signal.SIGTERM, 143, share(50)), (signal.SIGINT, 130, share(50))],
+)
+def test_a_search_that_is_ended_again_and_again(
+    number: int, code: int, times: int, undisturbed: Trivial, pace: Callable[[float], None]
+) -> None:
+    rng = random.Random(number)
+    pace(0.02)
+    left, turn = times, 0
+    while left:
+        run, now = f"{number}-{turn}", min(left, 8)
+        codes = _interrupted(undisturbed, run, number, now, rng)
+        assert set(codes) <= {code, 0}, undisturbed.told(run)
+        assert undisturbed.launch(run) == 0
+        assert undisturbed.list(run) == undisturbed.list("undisturbed")
+        left, turn = left - now, turn + 1
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_search_that_dies_at_a_write(moment: str, undisturbed: Trivial, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every commit of the records is a point to die at, before it and after it."""
+    writes = 2 * TRIALS + 20
+    points = sorted(random.Random(0).sample(range(1, writes), share(writes, 3)))
+    for point in points:
+        run = f"{moment}-{point}"
+        with monkeypatch.context() as patch:
+            _die_at(patch, point, moment)
+            undisturbed.launch(run)
+        assert undisturbed.launch(run) == 0, undisturbed.told(run)
+        assert undisturbed.list(run) == undisturbed.list("undisturbed")
+    assert wait_for(lambda: not workers(), 10)
+
+
+def _die_at(patch: pytest.MonkeyPatch, point: int, moment: str) -> None:
+    left = [point]
+
+    def count() -> None:
+        left[0] -= 1
+        if not left[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    whole = sqlalchemy.engine.default.DefaultDialect.do_commit
+
+    def commit(self: object, connection: sqlite3.Connection) -> None:
+        if moment == "before":
+            count()
+        whole(self, connection)  # type: ignore[arg-type]
+        if moment == "after":
+            count()
+
+    patch.setattr(sqlalchemy.engine.default.DefaultDialect, "do_commit", commit)
+
+
+def test_workers_that_are_killed_cost_a_trial_each(
+    trivial_study: Callable[..., Trivial], pace: Callable[[float], None]
+) -> None:
+    pace(0.3)
+    times, rng = share(100), random.Random(1)
+    study = trivial_study("workers", trials=times * 3 + 5, failures=0.9)
+    process, killed = study.start("run"), 0
+    while killed < times and not _ended(process):
+        if _finished(study, "run") and (found := workers()):
+            time.sleep(rng.uniform(0, 0.3))
+            try:
+                os.kill(found[0], signal.SIGKILL)
+                killed += 1
+            except ProcessLookupError:
+                continue
+            wait_for(lambda found=found: bool(workers()) and workers() != found, 10)
+    assert _wait(process) == 0, study.told("run")
+    trials = study.trials("run")
+    failed = [trial for trial in trials if trial.state == "failed"]
+    assert len([t for t in trials if t.cached_from is None]) == times * 3 + 5
+    # One that was killed between two tasks, or while it started, costs none.
+    assert 0.5 * times <= len(failed) <= killed and all("crashed: killed by SIGKILL" in str(t.error) for t in failed)
