@@ -117,9 +117,13 @@ class Server:
         except Exception as error:
             import traceback
 
-            traceback.print_exc()
-            code = getattr(error, "exit_code", 70)
-            return {"error": type(error).__name__, "message": str(error), "exit_code": code}
+            from slimfront.studies.errors import explained
+
+            with contextlib.suppress(OSError):
+                # The disk with the log may be full.
+                traceback.print_exc()
+            told = explained(error)
+            return {"error": type(told).__name__, "message": str(told), "exit_code": getattr(told, "exit_code", 70)}
 
     def answer(self, work: Callable[[], Json]) -> bool:
         """Do some work and write its result; return whether it succeeded."""
