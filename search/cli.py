@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import signal
@@ -272,7 +271,7 @@ def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    from slimfront.studies.errors import SlimfrontError
+    from slimfront.studies.errors import explained
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
@@ -281,22 +280,25 @@ def main() -> None:
     except Interrupted as stop:
         _say("stopped")
         _exit(128 + stop.number)
-    except SlimfrontError as error:
-        _say(f"error: {error}")
-        _exit(error.exit_code)
     except BrokenPipeError:
         _exit(0)
-    except OSError as error:
-        _say(f"error: {error.filename or 'a file'}: {error.strerror or error}")
-        _say("  next:    name a place that exists and that you may write to")
-        _exit(4 if error.errno == errno.ENOSPC else 2)
     except Exception as error:
-        code = _usage(error)
+        code = _told(explained(error))
     _exit(code if isinstance(code, int) else 0)
 
 
-def _usage(error: Exception) -> int:
-    """Show a usage error as such, and anything else as a bug of ours."""
+def _told(error: BaseException) -> int:
+    """Say what went wrong and return the exit code."""
+    from slimfront.studies.errors import SlimfrontError
+
+    if isinstance(error, SlimfrontError):
+        _say(f"error: {error}")
+        return error.exit_code
+    if isinstance(error, OSError):
+        _say(f"error: {error.filename or 'a file'}: {error.strerror or error}")
+        _say("  next:    name a place that exists and that you may write to")
+        return 2
+    # A usage error is shown as such, and anything else as a bug of ours.
     if hasattr(error, "show") and hasattr(error, "exit_code"):
         error.show()
         return int(error.exit_code)

@@ -19,7 +19,7 @@ from slimfront.search.records import Records, Trial
 from slimfront.search.run import Run
 from slimfront.search.samplers import Sampler
 from slimfront.spaces.space import Space
-from slimfront.studies.errors import TooManyFailures
+from slimfront.studies.errors import RecordsError, TooManyFailures
 from slimfront.studies.limits import Limit
 from slimfront.studies.schema import seconds
 
@@ -125,9 +125,13 @@ class Coordinator:
 
         Raises:
             TooManyFailures: more trials failed than the study tolerates, or the dense model itself.
+            RecordsError: the worker could not write or read what it needs.
         """
         with self._changed:
             trial = self._ledger[number]
+            if outcome.get("exit_code") == RecordsError.exit_code:
+                # A full disk or a damaged file, not the configuration: the trial is started once more next time.
+                raise RecordsError(str(outcome["message"]))
             if "error" in outcome:
                 self._put(self._records.fail(trial, f"{outcome['error']}: {outcome['message']}"))
                 shutil.rmtree(self._run.artifact(number), ignore_errors=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import shutil
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -43,10 +43,13 @@ from slimfront.studies.models import weights_sha256
 from slimfront.studies.processor import processor_name
 from slimfront.studies.schema import Study
 from slimfront.studies.subject import Subject, load_subject, trained
+from slimfront.studies.tensors import read_tensors, write_tensors
 
 Progress = Callable[[str, float], None]
 Json = dict[str, Any]
 PREDICTIONS, TOKENIZER = "predictions.json", "tokenizer.json"
+# Logits of the dense model, in the cache.
+KEPT = "logits.npy"
 # Files that lie beside those that the runtime loads, and that an export needs.
 BESIDE = (PREDICTIONS, TOKENIZER)
 
@@ -201,7 +204,7 @@ class Evaluator:
             measured = self._measured(artifact, context)
             _keep_predictions(context, folder)
             if reference.dense:
-                np.save(folder / LOGITS, context.logits())
+                write_tensors(folder / LOGITS, {"logits": torch.from_numpy(context.logits())}, {})
             else:
                 found["guessing"] = float(np.bincount(context.examples.labels).max() / len(context.examples))
             found["files"] = dict(artifact.files)
@@ -273,9 +276,9 @@ class Evaluator:
         def build(entry: Path) -> None:
             with self._clock.stage("inference"):
                 logits = read(self.runtime.load(artifact), examples, examples.partition(batch))
-            np.save(entry / LOGITS, np.stack([logits[index] for index in range(len(examples))]))
+            np.save(entry / KEPT, np.stack([logits[index] for index in range(len(examples))]))
 
-        found: npt.NDArray[np.float32] = np.load(cached("logits", key, build) / LOGITS)
+        found: npt.NDArray[np.float32] = np.load(cached("logits", key, build) / KEPT)
         return found
 
     def _divergence(self, context: Context, logits: npt.NDArray[np.float32]) -> float:
@@ -383,11 +386,12 @@ def _readable(paths: Sequence[Path], shape: tuple[int, ...]) -> list[npt.NDArray
     """Return the logits of earlier trials; a file that is damaged costs the race precision, not the trial."""
     found = []
     for path in paths:
-        # Damaged headers raise whatever Python's tokenizer and zipfile raise.
-        with contextlib.suppress(Exception):
-            logits = np.load(path)
-            if logits.shape == shape and np.isfinite(logits).all():
-                found.append(logits)
+        parts = read_tensors(path)
+        logits = None if parts is None else parts[0]["logits"].numpy()
+        if logits is None or logits.shape != shape or not np.isfinite(logits).all():
+            print(f"{path}: damaged, left out of the forecast", file=sys.stderr)
+        else:
+            found.append(logits)
     return found
 
 

@@ -15,6 +15,7 @@ from slimfront.search.engines import ENGINES, Engine
 from slimfront.search.front import Front, Point
 from slimfront.search.guide import follow
 from slimfront.search.preparation import objectives_of
+from slimfront.search.rebuild import mend
 from slimfront.search.records import Records
 from slimfront.search.run import Run, only_coordinator
 from slimfront.search.samplers import SAMPLERS
@@ -168,6 +169,8 @@ def _search(run: Run, told: Json, engine: Engine, started: float, listener: List
     records = Records(run.folder, create=True)
     objectives = {name: objective.entry() for name, objective in objectives_of(run.study).items()}
     records.begin(run.study.name, objectives)
+    if lost := records.accept_losses():
+        listener.stage(f"the records have lost {lost} finished trials, which are evaluated again", 1.0)
     records.set_lock(told["lock"])
     deadline = started + seconds(settings.timeout) if settings.timeout else None
     coordinator = Coordinator(
@@ -181,6 +184,7 @@ def _search(run: Run, told: Json, engine: Engine, started: float, listener: List
         predictor,
     )
     try:
+        mend(run, engine, listener.stage)
         listener.trial(coordinator.progress())
         engine.search(coordinator)
         _hold_out(run, records, engine, listener)

@@ -29,7 +29,7 @@ ROUNDING = 1e-9
 # Below this error too few of the walks exceed the bound: it is shared between the looks instead.
 RARE = 0.001
 # A trial's logits on the search split, beside its artifact until the coordinator puts them where later ones find them.
-LOGITS = "logits.npy"
+LOGITS = "logits.safetensors"
 Logits = npt.NDArray[np.float32]
 
 

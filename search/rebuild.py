@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from slimfront.objectives.runtimes.artifact import Artifact
+from slimfront.search.engines import Engine
+from slimfront.search.evaluator import PREDICTIONS
 from slimfront.search.failures import WorkerDied
 from slimfront.search.lock import differences
 from slimfront.search.records import Records, Trial
 from slimfront.search.remote import Remote
 from slimfront.search.run import Run
 from slimfront.search.watch import Allowance
+from slimfront.studies.cache import file_sha256
 from slimfront.studies.errors import RecordsError, SlimfrontError, StudyError
 
 Json = dict[str, Any]
@@ -62,6 +67,50 @@ def rebuild(run: Run, trial: Trial, folder: Path) -> Json:
         remote.kill()
     if "error" in answer:
         raise SlimfrontError("the artifact cannot be rebuilt", given=answer["message"])
+    require_equal(run, trial, folder, answer)
+    return dict(answer["files"])
+
+
+def sound(folder: Path, trial: Trial) -> bool:
+    """Return whether a folder holds a trial's artifact as it was measured, and what an export needs beside it."""
+    try:
+        artifact = Artifact.open(folder)
+    except RecordsError:
+        return False
+    beside = trial.details.get("beside", {})
+    # Names are from the records: none may lead elsewhere.
+    whole = all(
+        Path(name).name == name and (folder / name).is_file() and file_sha256(folder / name) == total
+        for name, total in beside.items()
+    )
+    return whole and (folder / PREDICTIONS).is_file() and dict(artifact.files) == dict(trial.files)
+
+
+def mend(run: Run, engine: Engine, progress: Callable[[str, float], None]) -> None:
+    """Make the artifacts of the dense model and of the front once more where they are damaged or gone.
+
+    Raises:
+        RecordsError: what was made is not what was measured.
+    """
+    trials = {trial.number: trial for trial in Records(run.folder).trials()}
+    if not any(trial.state == "complete" for trial in trials.values()):
+        return
+    front = run.front()
+    kept = dict.fromkeys([front.dense.trial, *(point.trial for point in front.points)])
+    damaged = [trials[number] for number in kept if not sound(run.artifact(number), trials[number])]
+    for number, trial in enumerate(damaged):
+        folder = run.artifact(trial.number)
+        answer = engine.ask({"do": "rebuild", "configuration": dict(trial.configuration), "folder": str(folder)})
+        require_equal(run, trial, folder, answer)
+        progress("making damaged files once more", (number + 1) / len(damaged))
+
+
+def require_equal(run: Run, trial: Trial, folder: Path, answer: Json) -> None:
+    """Compare the files that a worker made with those that were measured; others are removed.
+
+    Raises:
+        RecordsError: they differ; what differs here is named.
+    """
     if answer["files"] != dict(trial.files):
         shutil.rmtree(folder, ignore_errors=True)
         found = differences(Records(run.folder).lock(), answer["lock"])
@@ -72,4 +121,3 @@ def rebuild(run: Run, trial: Trial, folder: Path) -> Json:
             allowed=str(dict(trial.files)),
             hint="rebuild on the machine and with the versions of the search, or choose a point of the front",
         )
-    return dict(answer["files"])

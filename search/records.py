@@ -15,11 +15,13 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 from slimfront.search.rows import NumberTaken, Rows
+from slimfront.search.sums import check, sealed, unsealed
+from slimfront.search.witness import Witness
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.domain import Domain
-from slimfront.studies.errors import RecordsError
+from slimfront.studies.errors import RecordsError, SlimfrontError
 
-FILE = "records.sqlite3"
+FILE, OBJECTIVES = "records.sqlite3", "slimfront:objectives"
 Json = dict[str, Any]
 
 
@@ -99,6 +101,24 @@ def storage_errors(place: Path) -> Iterator[None]:
         ) from error
 
 
+@contextlib.contextmanager
+def reading(place: Path) -> Iterator[None]:
+    """Turn whatever a damaged database makes its readers raise into one clear message."""
+    try:
+        with storage_errors(place):
+            yield
+    except SlimfrontError:
+        raise
+    except Exception as error:
+        raise RecordsError(
+            "a record is damaged",
+            where=str(place),
+            given=f"{type(error).__name__}: {error}",
+            allowed="what was written, whose sums are kept beside it",
+            hint="restore the file from a copy",
+        ) from error
+
+
 class Records:
     """Reads and writes the trials of one run.
 
@@ -118,34 +138,36 @@ class Records:
                 where=str(self.path),
                 hint="run 'slimfront launch' with this --run first",
             )
-        with storage_errors(self.path):
+        self._witness = Witness(folder)
+        with reading(self.path):
             optuna.logging.set_verbosity(optuna.logging.WARNING)
             if create and not self.path.exists():
                 _make(self.path)
             self._storage = _open(self.path)
             _write_ahead(self._storage)
-            names = optuna.get_all_study_names(self._storage)
-        if not names and not create:
-            raise RecordsError("the records hold no study", where=str(self.path), hint="launch the study again")
+            names, told = optuna.get_all_study_names(self._storage), False
         self._study: optuna.Study | None = None
         if names:
-            with storage_errors(self.path):
+            with reading(self.path):
                 self._study = optuna.load_study(study_name=names[0], storage=self._storage)
+                told = OBJECTIVES in self._study.user_attrs
+        if not create and not (names and told):
+            raise RecordsError("the records hold no study", where=str(self.path), hint="launch the study again")
 
     def begin(self, name: str, objectives: Mapping[str, Json]) -> None:
         """Create the study unless it is there; metric names are set for dashboards."""
-        if self._study is not None:
+        if self._study is not None and OBJECTIVES in self._study.user_attrs:
             return
         with storage_errors(self.path), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self._study = optuna.create_study(
+            self._study = self._study or optuna.create_study(
                 study_name=name,
                 storage=self._storage,
                 directions=[entry["direction"] for entry in objectives.values()],
                 sampler=optuna.samplers.RandomSampler(seed=0),
             )
             self._study.set_metric_names(list(objectives))
-            self._study.set_user_attr("slimfront:objectives", json.dumps(dict(objectives)))
+            self._study.set_user_attr(OBJECTIVES, sealed("objectives", dict(objectives)))
 
     @property
     def study(self) -> optuna.Study:
@@ -155,10 +177,9 @@ class Records:
 
     def objectives(self) -> dict[str, Json]:
         """Return unit and direction by objective."""
-        with storage_errors(self.path):
-            text = self.study.user_attrs.get("slimfront:objectives", "{}")
-        found: dict[str, Json] = json.loads(text)
-        return found
+        with reading(self.path):
+            found: dict[str, Json] = unsealed("objectives", self.study.user_attrs[OBJECTIVES])
+            return found
 
     def trials(self) -> list[Trial]:
         """Return all trials that were started, by number.
@@ -166,17 +187,31 @@ class Records:
         Raises:
             RecordsError: a record is damaged.
         """
-        with storage_errors(self.path):
+        counts = self._witness.counts()
+        with reading(self.path):
             frozen = self.study.get_trials(deepcopy=False)
-        try:
-            return [_thaw(trial) for trial in frozen if trial.state in STATES]
-        except (ValueError, KeyError, TypeError) as error:
+            check(frozen, not self.study.user_attrs[OBJECTIVES].startswith("{"))
+            trials = [_thaw(trial) for trial in frozen if trial.state in STATES]
+        self._require("finished", _ended(trials), counts)
+        return trials
+
+    def accept_losses(self) -> int:
+        """Take what the records hold for all that there is; return how many finished trials they have lost."""
+        counts = self._witness.counts()
+        self._witness.reset({})
+        here = {"finished": _ended(self.trials()), "held_out": len(self.held_out()), "final": len(self.final())}
+        self._witness.reset({name: count for name, count in here.items() if count})
+        return max(0, counts.get("finished", 0) - here["finished"])
+
+    def _require(self, name: str, count: int, counts: Mapping[str, int]) -> None:
+        if count < counts.get(name, 0):
             raise RecordsError(
-                "a record is damaged",
+                f"the records have lost what was written ({name.replace('_', ' ')})",
                 where=str(self.path),
-                given=str(error),
-                hint="restore the file from a copy",
-            ) from None
+                given=count,
+                allowed=f"{counts[name]} entries",
+                hint="restore the file and its -wal from a copy, or run 'slimfront launch' again: it makes up for them",
+            )
 
     def start(
         self, number: int, configuration: Configuration, domains: Mapping[str, Domain], kind: str, seed: int
@@ -205,8 +240,10 @@ class Records:
     def again(self, trial: Trial) -> Trial:
         """Record that a trial left running by a dead process is started once more."""
         with storage_errors(self.path):
-            key = self._rows.identity(trial.number)
-            self._storage.set_trial_user_attr(key, "slimfront:attempts", trial.attempts + 1)
+            attributes = {"kind": trial.kind, "seed": trial.seed, "attempts": trial.attempts + 1}
+            self._rows.again(
+                trial.number, trial.configuration, {f"slimfront:{name}": value for name, value in attributes.items()}
+            )
         return replace(trial, attempts=trial.attempts + 1)
 
     def complete(self, trial: Trial, outcome: Json, violations: Mapping[str, float]) -> Trial:
@@ -216,13 +253,15 @@ class Records:
         values = [] if stopped else [float(entry["value"]) for entry in outcome["measurements"].values()]
         state = TrialState.PRUNED if stopped else TrialState.COMPLETE
         with storage_errors(self.path):
-            self._rows.finish(trial.number, state, values, {"slimfront:outcome": text}, violations)
+            count = self._rows.finish(trial.number, state, values, {"slimfront:outcome": text}, violations)
+        self._witness.saw("finished", count)
         return _finished(trial, "stopped" if stopped else "complete", json.loads(text))
 
     def fail(self, trial: Trial, error: str) -> Trial:
         """Record that a trial failed."""
         with storage_errors(self.path):
-            self._rows.finish(trial.number, TrialState.FAIL, [], {"slimfront:error": error}, {})
+            count = self._rows.finish(trial.number, TrialState.FAIL, [], {"slimfront:error": error}, {})
+        self._witness.saw("finished", count)
         return replace(trial, state="failed", error=error)
 
     def hold_out(self, number: int, measurements: Json) -> None:
@@ -245,23 +284,31 @@ class Records:
         """Record what the artifacts depend on, beside their configurations, unless it was recorded before."""
         with storage_errors(self.path):
             if "slimfront:lock" not in self.study.user_attrs:
-                self.study.set_user_attr("slimfront:lock", json.dumps(lock))
+                self.study.set_user_attr("slimfront:lock", sealed("lock", lock))
+        self._witness.saw("lock", 1)
 
     def lock(self) -> Json:
         """Return what the artifacts depend on; empty where it was not recorded."""
-        with storage_errors(self.path):
-            found: Json = json.loads(self.study.user_attrs.get("slimfront:lock", "{}"))
-        return found
+        return self._kept("lock")
 
     def _note(self, what: str, entries: Mapping[int, Json]) -> None:
         known = {**self._notes(what), **entries}
         with storage_errors(self.path):
-            self.study.set_user_attr(f"slimfront:{what}", json.dumps({str(n): entry for n, entry in known.items()}))
+            text = sealed(what, {str(number): entry for number, entry in known.items()})
+            self.study.set_user_attr(f"slimfront:{what}", text)
+        self._witness.saw(what, len(known))
 
     def _notes(self, what: str) -> dict[int, Json]:
-        with storage_errors(self.path):
-            text = self.study.user_attrs.get(f"slimfront:{what}", "{}")
-        return {int(number): entry for number, entry in json.loads(text).items()}
+        found = self._kept(what)
+        with reading(self.path):
+            return {int(number): entry for number, entry in found.items()}
+
+    def _kept(self, what: str) -> Json:
+        counts = self._witness.counts()
+        with reading(self.path):
+            found: Json = unsealed(what, self.study.user_attrs.get(f"slimfront:{what}", "{}"))
+        self._require(what, min(1, len(found)) if what == "lock" else len(found), counts)
+        return found
 
     @functools.cached_property
     def _rows(self) -> Rows:
@@ -325,6 +372,10 @@ def _finished(trial: Trial, state: str, outcome: Json) -> Trial:
         cached_from=outcome.get("cached_from"),
         details={name: value for name, value in outcome.items() if name not in KNOWN},
     )
+
+
+def _ended(trials: Sequence[Trial]) -> int:
+    return sum(trial.state != "running" for trial in trials)
 
 
 def finished(trials: Sequence[Trial]) -> list[Trial]:

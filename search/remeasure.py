@@ -18,9 +18,13 @@ from slimfront.search.evaluator import PREDICTIONS, TOKENIZER
 from slimfront.search.front import Front, Point
 from slimfront.search.moving import Moved, move
 from slimfront.search.preparation import objectives_of
+from slimfront.search.rebuild import recorded
+from slimfront.search.records import Trial
 from slimfront.search.run import Run, write_atomically
 from slimfront.search.tournament import HEAT, full_request, heat, request
 from slimfront.spaces.configuration import Configuration
+from slimfront.studies.cache import file_sha256
+from slimfront.studies.errors import RecordsError
 from slimfront.studies.processor import processor_name
 from slimfront.studies.renumbering import with_backend
 from slimfront.studies.subject import Subject, load_subject
@@ -182,7 +186,20 @@ def _here(run: Run, points: Sequence[Point], progress: Progress) -> _Bench:
     with torch_threads(1):
         subject = load_subject(run.study)
     runtime = RUNTIMES.get(run.study.target.runtime, where="target.runtime")(run.study.target)
+    for point in points:
+        _require_tokenizer(recorded(run, point.trial), run.artifact(point.trial) / TOKENIZER)
     return _Bench(run, subject, runtime, {point.trial: run.artifact(point.trial) for point in points})
+
+
+def _require_tokenizer(trial: Trial, path: Path) -> None:
+    total = trial.details.get("beside", {}).get(TOKENIZER)
+    if total and not (path.is_file() and file_sha256(path) == total):
+        raise RecordsError(
+            "this file is missing or not what was measured",
+            where=str(path),
+            allowed=f"SHA-256 {total}",
+            hint="run 'slimfront launch' again: it makes the front's files that are damaged",
+        )
 
 
 def _there(run: Run, moved: Moved, dense: Point) -> _Bench:
@@ -205,11 +222,13 @@ def _held_out_anew(point: Point, measured: Mapping[str, Json]) -> Point:
 def _differs(context: Context, folder: Path) -> bool:
     """Return whether an artifact's first answers differ from those that lie beside it."""
     try:
-        recorded = np.array(json.loads((folder / PREDICTIONS).read_text()))
-    except (OSError, ValueError):
+        known = np.array(json.loads((folder / PREDICTIONS).read_text()), dtype=np.int64)
+    except (OSError, ValueError, TypeError, OverflowError):
+        return True
+    if known.shape != (len(context.examples),):
         return True
     rows = [row for group in context.examples.partition(context.batch) for row in group][:PROBE]
-    return len(recorded) != len(context.examples) or bool((context.see(rows).argmax(axis=1) != recorded[rows]).any())
+    return bool((context.see(rows).argmax(axis=1) != known[rows]).any())
 
 
 def _renewed(point: Point, measured: Mapping[str, Measurement | None]) -> Point:

@@ -18,6 +18,7 @@ from optuna.distributions import distribution_to_json
 from optuna.storages._rdb import models
 from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
 from optuna.trial import TrialState
+from slimfront.search.sums import BEGUN, ENDED, begun, ended
 from slimfront.spaces.domain import Domain, Value, to_optuna
 from sqlalchemy.orm import Session
 
@@ -80,8 +81,17 @@ class Rows:
                 for name, (distribution, text) in self._distributions.items()
             ]
             session.execute(sql.insert(models.TrialParamModel), parameters)
-            _describe(session, models.TrialUserAttributeModel, key, attributes)
+            total = {BEGUN: begun(number, values, attributes)}
+            _describe(session, models.TrialUserAttributeModel, key, {**attributes, **total})
             self._ids[number] = key
+
+    def again(self, number: int, values: Mapping[str, Value], attributes: Mapping[str, Any]) -> None:
+        """Write other attributes of a trial that runs."""
+        key, model = self.identity(number), models.TrialUserAttributeModel
+        told = {**attributes, BEGUN: begun(number, values, attributes)}
+        with Session(self._engine) as session, session.begin():
+            session.execute(sql.delete(model).where((model.trial_id == key) & model.key.in_(told)))
+            _describe(session, model, key, told)
 
     def finish(
         self,
@@ -90,12 +100,12 @@ class Rows:
         values: Sequence[float],
         attributes: Mapping[str, Any],
         constraints: Mapping[str, float],
-    ) -> None:
-        """Write how a trial ended."""
+    ) -> int:
+        """Write how a trial ended, and return how many have."""
         key = self.identity(number)
         with Session(self._engine) as session, session.begin():
-            ended = {"state": state, "_datetime_complete_utc": datetime.now(tz=UTC).replace(tzinfo=None)}
-            session.execute(sql.update(models.TrialModel).where(models.TrialModel.trial_id == key).values(ended))
+            then = {"state": state, "_datetime_complete_utc": datetime.now(tz=UTC).replace(tzinfo=None)}
+            session.execute(sql.update(models.TrialModel).where(models.TrialModel.trial_id == key).values(then))
             kind = models.TrialValueModel.TrialValueType.FINITE
             rows = [
                 {"trial_id": key, "objective": place, "value": value, "value_type": kind}
@@ -103,9 +113,12 @@ class Rows:
             ]
             if rows:
                 session.execute(sql.insert(models.TrialValueModel), rows)
-            _describe(session, models.TrialUserAttributeModel, key, attributes)
+            total = {ENDED: ended(number, state, values, attributes, constraints)}
+            _describe(session, models.TrialUserAttributeModel, key, {**attributes, **total})
             named = {f"{_CONSTRAINTS_KEY}:{name}": value for name, value in constraints.items()}
             _describe(session, models.TrialSystemAttributeModel, key, named)
+            over = (models.TrialModel.study_id == self._study) & (models.TrialModel.state != TrialState.RUNNING)
+            return session.scalar(sql.select(sql.func.count()).select_from(models.TrialModel).where(over)) or 0
 
     def identity(self, number: int) -> int:
         """Return the key of a trial in the tables."""

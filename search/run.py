@@ -13,12 +13,13 @@ from typing import Any
 
 from slimfront.search.front import Front, Point
 from slimfront.search.records import FILE, Records, Trial, finished
+from slimfront.studies.cache import digest
 from slimfront.studies.errors import NoFeasiblePoint, RecordsError, StudyError, nearest, one_line
 from slimfront.studies.limits import parse_limit
-from slimfront.studies.reader import dump_study, parse_study
+from slimfront.studies.reader import parse_study
 from slimfront.studies.schema import Study
 
-STUDY = "study.json"
+STUDY, SUM = "study.json", "sha256"
 # What may change when a search continues: how much is searched, not what.
 MUTABLE = {"trials", "timeout", "workers", "failures", "patience", "budget", "bank", "engine", "address"}
 MUTABLE |= {"trial_timeout", "trial_memory"}
@@ -58,8 +59,12 @@ class Run:
                 hint=f"did you mean {folder.parent / near}?" if near else "run 'slimfront launch STUDY.yaml' first",
             )
         try:
-            return cls(folder, parse_study(json.loads(path.read_text(encoding="utf-8")), str(path)))
-        except (OSError, ValueError, StudyError) as error:
+            data = json.loads(path.read_text(encoding="utf-8"))
+            # Studies of earlier versions have no sum.
+            if SUM in data and data.pop(SUM) != digest(data):
+                raise ValueError("its sum differs")
+            return cls(folder, parse_study(data, str(path)))
+        except (OSError, ValueError, TypeError, RecursionError, StudyError) as error:
             raise RecordsError(
                 "the run's study is damaged",
                 where=str(path),
@@ -83,8 +88,13 @@ class Run:
                 where=f"--run {folder}",
                 hint="choose an empty or a new folder",
             )
-        (folder / "artifacts").mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / STUDY, dump_study(study))
+        # The study first: a folder that holds anything else without it is not taken for a run.
+        folder.mkdir(parents=True, exist_ok=True)
+        data = study.model_dump(mode="json")
+        write_atomically(
+            folder / STUDY, json.dumps({**data, SUM: digest(data)}, sort_keys=True, indent=1, allow_nan=False)
+        )
+        (folder / "artifacts").mkdir(exist_ok=True)
         return cls(folder, study)
 
     def artifact(self, number: int) -> Path:
@@ -93,7 +103,7 @@ class Run:
 
     def logits(self, number: int) -> Path:
         """Return where a trial's logits on the search split are kept, for later trials to be forecast from."""
-        return self.folder / "logits" / f"trial-{number:05d}.npy"
+        return self.folder / "logits" / f"trial-{number:05d}.safetensors"
 
     def front(self) -> Front:
         """Read the front.
@@ -167,11 +177,14 @@ def _flat(value: Any, path: str = "") -> dict[str, Any]:
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file so that it is either the old or the new one, whatever happens."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    with scratch.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    scratch.replace(path)
+    try:
+        with scratch.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

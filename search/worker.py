@@ -124,19 +124,22 @@ class Server:
     def result(self, work: Callable[[], Json]) -> Json:
         """Return what some work gives, or the error that it ended with."""
         from slimfront.search.failures import Tainted, kind_of
-        from slimfront.studies.errors import SlimfrontError
+        from slimfront.studies.errors import SlimfrontError, explained
 
         try:
             return work()
         except Exception as error:
             import traceback
 
-            traceback.print_exc()
+            with contextlib.suppress(OSError):
+                # The disk with the log may be full.
+                traceback.print_exc()
             # Nobody knows what is left of what trials share.
             self.leaving = isinstance(error, MemoryError | Tainted)
-            told = str(error) if isinstance(error, SlimfrontError) else f"{type(error).__name__}: {error}"
-            code = getattr(error, "exit_code", 70)
-            return {"error": kind_of(error), "message": told, "exit_code": code, "leaving": self.leaving}
+            told = explained(error)
+            text = str(told) if isinstance(told, SlimfrontError) else f"{type(told).__name__}: {told}"
+            code = getattr(told, "exit_code", 70)
+            return {"error": kind_of(error), "message": text, "exit_code": code, "leaving": self.leaving}
 
     def answer(self, work: Callable[[], Json]) -> bool:
         """Do some work and write its result; return whether it succeeded."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -16,6 +17,10 @@ def one_line(value: object, limit: int = 120) -> str:
     """Return ``value`` as a single printable line of at most ``limit`` characters."""
     text = " ".join(repr(value).split())
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+# How libraries say that a disk is full which do not raise what the system does.
+FULL = ("No space left on device", "os error 28", "disk is full", "Disk quota exceeded", " requested and ")
 
 
 class NotFinite(ValueError):
@@ -80,6 +85,22 @@ class RecordsError(SlimfrontError):
     """The run's records are locked, full or corrupt (exit code 4)."""
 
     exit_code = 4
+
+
+def explained(error: BaseException) -> BaseException:
+    """Return what is to be told of an error: of whatever ended because a disk is full, that it is."""
+    at: BaseException | None = error if getattr(error, "exit_code", 0) != RecordsError.exit_code else None
+    while at is not None:
+        full = isinstance(at, OSError) and at.errno in (errno.ENOSPC, errno.EDQUOT)
+        if full or any(sign in str(at) for sign in FULL):
+            return RecordsError(
+                "there is no space left on the disk",
+                where=getattr(at, "filename", None),
+                given=one_line(str(at)),
+                hint="free some, then run the same command again: what is finished is kept",
+            )
+        at = at.__cause__ or at.__context__
+    return error
 
 
 class TooManyFailures(SlimfrontError):

@@ -51,7 +51,7 @@ def load_tokenizer(spec: ModelSpec) -> Any:
         with quiet():
             # Batches are padded on the right: an export must do as the search did.
             return transformers.AutoTokenizer.from_pretrained(
-                place, revision=source.revision or "main", padding_side="right"
+                place, revision=source.revision or "main", padding_side="right", trust_remote_code=False
             )
     except Exception as error:
         raise StudyError(
@@ -78,7 +78,9 @@ def load_model(spec: ModelSpec, labels: tuple[str, ...]) -> tuple[nn.Module, lis
     torch.manual_seed(0)
     try:
         with quiet():
-            config = transformers.AutoConfig.from_pretrained(place, revision=spec.revision or "main")
+            config = transformers.AutoConfig.from_pretrained(
+                place, revision=spec.revision or "main", trust_remote_code=False
+            )
             model, info = transformers.AutoModelForSequenceClassification.from_pretrained(
                 place,
                 revision=spec.revision or "main",
@@ -88,6 +90,7 @@ def load_model(spec: ModelSpec, labels: tuple[str, ...]) -> tuple[nn.Module, lis
                 dtype=torch.float32,
                 output_loading_info=True,
                 ignore_mismatched_sizes=True,
+                trust_remote_code=False,
             )
     except Exception as error:
         raise StudyError(
@@ -123,6 +126,8 @@ def with_linear_layers(module: nn.Module) -> nn.Module:
 
 
 def _brief(error: BaseException) -> str:
+    if "trust_remote_code" in str(error):
+        return "it brings program code of its own, which is not run: name a model of an architecture in Transformers"
     return f"{type(error).__name__}: {one_line(str(error), 160)}"
 
 

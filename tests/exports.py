@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from slimfront.search.export import EXPORTERS
+from slimfront.search.export.exporter import read_record, write_record
 from slimfront.search.run import Run
 from slimfront.studies.errors import RecordsError, StudyError
 
@@ -38,6 +39,10 @@ def require_that_an_export_equals_its_record(name: str, which: str, run: Path, f
     first = json.loads(rows[0])
     first["prediction"] = 1 - first["prediction"]
     (out / "examples.jsonl").write_text("\n".join([json.dumps(first), *rows[1:]]) + "\n")
+    with pytest.raises(RecordsError, match=r"examples\.jsonl"):
+        exporter.verify(out)
+    # As if the model answered otherwise here.
+    write_record(out, read_record(out))
     with pytest.raises(RecordsError, match="predictions"):
         exporter.verify(out)
     with pytest.raises(StudyError, match="not empty"):

@@ -10,18 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from slimfront.objectives.runtimes.artifact import Artifact
+from slimfront.objectives.runtimes.artifact import MANIFEST, Artifact
 from slimfront.search.evaluator import PREDICTIONS
 from slimfront.search.front import Front, Point
-from slimfront.search.rebuild import rebuild, recorded
-from slimfront.search.records import Trial
+from slimfront.search.rebuild import rebuild, recorded, sound
 from slimfront.search.run import Run
-from slimfront.studies.cache import file_sha256
+from slimfront.studies.cache import digest, folder_sums
 from slimfront.studies.errors import RecordsError, StudyError
 from slimfront.studies.registry import Registry
 
 Json = dict[str, Any]
-RECORD = "record.json"
+RECORD, VERSION = "record.json", 2
 
 
 @dataclass(frozen=True)
@@ -124,33 +123,56 @@ def verify(folder: Path) -> Json:
 
     Raises:
         StudyError: this is no exported folder.
+        RecordsError: its record is damaged.
     """
-    try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        name = str(record["format"])
-    except (OSError, ValueError, KeyError, TypeError):
+    if not (folder / RECORD).is_file():
         raise StudyError(
             "this is not an exported folder",
             where=str(folder),
             allowed=f"a folder with {RECORD}",
             hint="name what 'slimfront export --out' wrote",
-        ) from None
+        )
+    name = str(read_record(folder)["format"])
     return EXPORTERS.get(name, where=f"{folder / RECORD}: format")().verify(folder)
+
+
+def write_record(folder: Path, record: Json) -> None:
+    """Write an export's record with its own sum, and with those of all files but the artifact's."""
+    own = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
+    sums = {name: total for name, total in folder_sums(folder).items() if name not in (*own, MANIFEST, RECORD)}
+    data = {**record, "schema_version": VERSION, "files": sums}
+    text = json.dumps({**data, "sha256": digest(data)}, indent=1, sort_keys=True, allow_nan=False)
+    (folder / RECORD).write_text(text + "\n", encoding="utf-8")
+
+
+def read_record(folder: Path) -> Json:
+    """Return the record of an exported folder; those of the first version have no sum.
+
+    Raises:
+        RecordsError: it is damaged.
+    """
+    path = folder / RECORD
+    try:
+        data: Json = json.loads(path.read_text(encoding="utf-8"))
+        total = data.pop("sha256", None)
+        if data["schema_version"] not in (1, VERSION) or (data["schema_version"] > 1 and total != digest(data)):
+            raise ValueError("its own sum differs")
+        # What is compared, and how it is read.
+        return {
+            "files": data.get("tokenizer", {}),
+            **data,
+            "format": str(data["format"]),
+            "values": dict(data["values"]),
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise RecordsError(
+            "the export's record is damaged", where=str(path), given=str(error), hint="export the point again"
+        ) from None
 
 
 def _artifact_folder(run: Run, number: int) -> Path:
     """Return a trial's artifact; one that was not kept is rebuilt and must equal what was measured."""
     trial, folder = recorded(run, number), run.artifact(number)
-    if not _sound(folder, trial):
+    if not sound(folder, trial):
         rebuild(run, trial, folder)
     return folder
-
-
-def _sound(folder: Path, trial: Trial) -> bool:
-    try:
-        artifact = Artifact.open(folder)
-    except RecordsError:
-        return False
-    beside = trial.details.get("beside", {})
-    whole = all((folder / name).is_file() and file_sha256(folder / name) == total for name, total in beside.items())
-    return whole and (folder / PREDICTIONS).is_file() and dict(artifact.files) == dict(trial.files)

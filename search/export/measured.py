@@ -13,7 +13,7 @@ from slimfront.objectives.download import downloaded
 from slimfront.objectives.runtimes.artifact import MANIFEST, Artifact
 from slimfront.search.evaluator import TOKENIZER
 from slimfront.search.export.card import Use, model_card
-from slimfront.search.export.exporter import RECORD, Exported, Exporter, format_of
+from slimfront.search.export.exporter import Exported, Exporter, format_of, read_record, write_record
 from slimfront.search.records import Records
 from slimfront.studies.cache import file_sha256
 from slimfront.studies.data import load_splits
@@ -22,7 +22,8 @@ from slimfront.studies.models import load_tokenizer
 from slimfront.studies.renumbering import with_backend
 
 Json = dict[str, Any]
-EXAMPLES = "examples.jsonl"
+# Either may be left out of what is passed on.
+EXAMPLES, CARD = "examples.jsonl", "README.md"
 
 
 class MeasuredFiles(Exporter):
@@ -53,10 +54,9 @@ class MeasuredFiles(Exporter):
         tokenizer, own = load_tokenizer(study.model), source.artifact.folder / TOKENIZER
         if own.is_file():
             tokenizer = with_backend(tokenizer, own.read_text(encoding="utf-8"))
-        tokens = [Path(path) for path in tokenizer.save_pretrained(str(folder)) if Path(path).is_file()]
+        tokenizer.save_pretrained(str(folder))
         splits = load_splits(study.data)
         record = {
-            "schema_version": 1,
             "format": self.format,
             "study": study.name,
             "trial": source.point.trial,
@@ -71,21 +71,24 @@ class MeasuredFiles(Exporter):
             "max_tokens": study.model.max_tokens,
             "batch": study.target.batch,
             "lock": Records(source.run.folder).lock(),
-            "tokenizer": {path.name: file_sha256(path) for path in tokens},
         }
-        (folder / RECORD).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
         if source.examples:
             rows = zip(splits.search.texts, splits.search.labels, source.predictions, strict=True)
             lines = [json.dumps({"text": text, "label": label, "prediction": p}) for text, label, p in rows]
             (folder / EXAMPLES).write_text("\n".join(lines) + "\n", encoding="utf-8")
-        (folder / "README.md").write_text(model_card(source, splits.labels, self.use), encoding="utf-8")
+        (folder / CARD).write_text(model_card(source, splits.labels, self.use), encoding="utf-8")
+        write_record(folder, record)
 
     def verify(self, folder: Path) -> Json:
         """See :meth:`Exporter.verify`; without examples only the files are compared."""
         artifact = Artifact.open(folder)
-        values, tokens = _recorded(folder / RECORD)
-        for name, total in tokens.items():
+        record = read_record(folder)
+        values = record["values"]
+        for name, total in record["files"].items():
+            # Names are the record's: none may lead elsewhere.
             path = folder / Path(name).name
+            if name in (EXAMPLES, CARD) and not path.exists():
+                continue
             _require_equal(name, file_sha256(path) if path.is_file() else "no such file", total, folder)
         found: Json = {"bytes": artifact.size(), "examples": 0}
         if "size" in values:
@@ -109,18 +112,6 @@ class MeasuredFiles(Exporter):
         if "accuracy" in values:
             _require_equal("accuracy", fresh["accuracy"], values["accuracy"], folder)
         return {**found, "examples": fresh["examples"], "accuracy": fresh["accuracy"]}
-
-
-def _recorded(path: Path) -> tuple[dict[str, float], dict[str, str]]:
-    """Return the recorded values, and the sums of the tokenizer's files."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        values = {str(name): float(value) for name, value in record["values"].items()}
-        return values, {str(name): str(total) for name, total in record.get("tokenizer", {}).items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise RecordsError(
-            "the export's record is damaged", where=str(path), given=str(error), hint="export the point again"
-        ) from None
 
 
 def _require_equal(what: str, found: object, recorded: object, folder: Path) -> None:

@@ -24,7 +24,7 @@ def compare(folder: Path, names: Sequence[str] | None, run: Run) -> None:
     """
     record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
     rows = [json.loads(line) for line in (folder / "examples.jsonl").read_text(encoding="utf-8").splitlines()]
-    tokenizer = AutoTokenizer.from_pretrained(str(folder))
+    tokenizer = AutoTokenizer.from_pretrained(str(folder), trust_remote_code=False)
     texts = [tuple(row["text"]) if isinstance(row["text"], list) else (row["text"],) for row in rows]
     lengths = [len(tokenizer(*text, truncation=True, max_length=record["max_tokens"])["input_ids"]) for text in texts]
     order = np.argsort(lengths, kind="stable")
