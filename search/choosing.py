@@ -14,10 +14,10 @@ from slimfront.search.box import Box
 from slimfront.search.ledger import Ledger
 from slimfront.search.prediction import Predictor
 from slimfront.search.racing import Bar
-from slimfront.search.records import Trial
 from slimfront.search.rungs import Rungs
 from slimfront.search.samplers import Observation, Problem, Sampler
 from slimfront.search.samplers.evolution import Evolution
+from slimfront.search.trial import Trial
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.space import Space
 from slimfront.studies.limits import Limit

@@ -49,6 +49,7 @@ def launch(
     target: Target = None,
     engine: Annotated[str | None, typer.Option(help="Where trials run: optuna or ray.")] = None,
     address: Annotated[str | None, typer.Option(help="A Ray cluster's address.")] = None,
+    storage: Annotated[str | None, typer.Option(help="URL of a database server for shared records.")] = None,
     sampler: Annotated[str | None, typer.Option(help=f"What chooses configurations: {CHOICES}.")] = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the search.")] = None,
@@ -68,6 +69,7 @@ def launch(
     from slimfront.search.run import Run
 
     settings = {"trials": trials, "timeout": timeout, "engine": engine, "address": address, "sampler": sampler}
+    settings |= {"storage": storage}
     try:
         with Display() as listener:
             front = search(read, run, new=new, target=target, listener=listener, workers=workers, seed=seed, **settings)

@@ -13,11 +13,14 @@ from typing import Any
 
 from slimfront.search.choosing import Chooser
 from slimfront.search.ledger import Ledger
+from slimfront.search.peers import Peers
 from slimfront.search.prediction import Predictor
 from slimfront.search.racing import LOGITS
-from slimfront.search.records import Records, Trial
+from slimfront.search.records import Records
+from slimfront.search.rows import NumberTaken
 from slimfront.search.run import Run
 from slimfront.search.samplers import Sampler
+from slimfront.search.trial import Trial
 from slimfront.spaces.space import Space
 from slimfront.studies.errors import RecordsError, TooManyFailures
 from slimfront.studies.limits import Limit
@@ -27,6 +30,8 @@ Json = dict[str, Any]
 ATTEMPTS, LEAST_FAILURES = 2, 3
 # Growth of the hypervolume below which a stretch of trials counts as stagnation.
 GAIN = 0.001
+# Seconds between two looks at what others write into shared records.
+LOOK = 0.5
 # From the logits of so many of the last complete trials a candidate's accuracy is forecast.
 REFERENCES = 24
 
@@ -86,7 +91,11 @@ class Coordinator:
         self._stopped = False
         self._ledger = Ledger(self._objectives, records.trials(), limits)
         self._chooser = Chooser(run.study, space, sampler, limits, self._ledger, self._objectives, predictor)
-        self._abandoned = deque(self._ledger.running())
+        self._peers = Peers(records) if records.shared else None
+        self._owner = self._peers.own if self._peers else None
+        self._handed: set[int] = set()
+        self._looked = time.monotonic()
+        self._abandoned = deque(self._left())
         self._began, self._done_before = time.monotonic(), self._done()
 
     # ---- what engines call -----------------------------------------------------------------------------------
@@ -105,10 +114,14 @@ class Coordinator:
     def task_now(self) -> Json | None:
         """Return the next task, or None while there is none to start."""
         with self._changed:
+            self._look()
             if self.over:
                 return None
             trial = self._adopt() or self._next_trial()
-            return None if trial is None else self._task(trial)
+            if trial is None:
+                return None
+            self._handed.add(trial.number)
+            return self._task(trial)
 
     @property
     def over(self) -> bool:
@@ -128,6 +141,7 @@ class Coordinator:
             RecordsError: the worker could not write or read what it needs.
         """
         with self._changed:
+            self._handed.discard(number)
             trial = self._ledger[number]
             if outcome.get("exit_code") == RecordsError.exit_code:
                 # A full disk or a damaged file, not the configuration: the trial is started once more next time.
@@ -149,6 +163,8 @@ class Coordinator:
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
+            if self._peers:
+                self._peers.close()
 
     def progress(self) -> Progress:
         """Return how far the search is."""
@@ -192,6 +208,24 @@ class Coordinator:
     def _exhausted(self) -> bool:
         return self._stopped or (not self._ledger.count("running") and self._spent())
 
+    # ---- what other searches write into the same records ------------------------------------------------------
+
+    def _look(self, at_once: bool = False) -> None:
+        """Take in what others have written, and what a dead one has left."""
+        if self._peers is None or not (at_once or time.monotonic() - self._looked > LOOK):
+            return
+        self._looked = time.monotonic()
+        for trial in self._records.changed(self._ledger.state):
+            if trial.state == "running" or self._ledger.state(trial.number) in (None, "running"):
+                self._put(trial)
+        waiting = {trial.number for trial in self._abandoned}
+        self._abandoned += [trial for trial in self._left() if trial.number not in waiting]
+
+    def _left(self) -> list[Trial]:
+        """Return the running trials that nobody is at."""
+        running = [trial for trial in self._ledger.running() if trial.number not in self._handed]
+        return [trial for trial in running if self._peers is None or self._peers.left(trial)]
+
     # ---- trials ------------------------------------------------------------------------------------------------
 
     def _put(self, trial: Trial) -> None:
@@ -216,9 +250,12 @@ class Coordinator:
         while self._abandoned:
             trial = self._abandoned.popleft()
             if trial.attempts < ATTEMPTS or trial.kind == "dense":
-                trial = self._records.again(trial)
-                self._put(trial)
-                return trial
+                again = self._records.again(trial, self._owner)
+                if again is None:
+                    self._look(at_once=True)
+                    continue
+                self._put(again)
+                return again
             self._put(self._records.fail(trial, f"crashed: left unfinished {trial.attempts} times"))
         return None
 
@@ -232,9 +269,14 @@ class Coordinator:
                 return None
             number = len(self._ledger)
             twin = self._ledger.twin(choice.configuration)
-            trial = self._records.start(
-                number, choice.configuration, self._space.domains, choice.kind, self._chooser.seed(number)
-            )
+            seed = self._chooser.seed(number)
+            try:
+                trial = self._records.start(
+                    number, choice.configuration, self._space.domains, choice.kind, seed, self._owner
+                )
+            except NumberTaken:
+                self._look(at_once=True)
+                continue
             self._put(trial)
             if twin is None:
                 return trial
@@ -267,6 +309,7 @@ class Coordinator:
             "folder": str(self._run.artifact(trial.number)),
             "dense": reference,
             "dense_folder": str(self._run.artifact(dense.number if dense else trial.number)),
+            "dense_files": dict(dense.files) if dense else {},
             "cost": predicted["latency"] if predicted else 1.0,
             "bar": asdict(bar) if bar else None,
             "others": [str(path) for path in self._logits()],

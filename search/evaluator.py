@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -39,6 +41,7 @@ from slimfront.spaces.space import Space
 from slimfront.studies.cache import cached, file_sha256
 from slimfront.studies.compressed import CompressedModel
 from slimfront.studies.encoding import Batch, Encoded
+from slimfront.studies.errors import RecordsError
 from slimfront.studies.models import weights_sha256
 from slimfront.studies.processor import processor_name
 from slimfront.studies.schema import Study
@@ -299,6 +302,32 @@ class Evaluator:
         context = self._context(self._load(artifact), reader, reader.search, Reference(folder))
         _keep_predictions(context, folder)
         return {"files": dict(artifact.files), "lock": lock(self)}
+
+    def supply(self, folder: Path, files: Mapping[str, str]) -> None:
+        """Make the dense artifact where it is missing: another search measured it, or it was removed.
+
+        Args:
+            folder: Where it belongs.
+            files: The sums of its files.
+
+        Raises:
+            RecordsError: it comes out otherwise here.
+        """
+        if folder.exists():
+            return
+        with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+            made = self.rebuild(self.space.dense(), Path(scratch) / "dense")["files"]
+            if made != dict(files):
+                raise RecordsError(
+                    "the dense model's files are not those that were measured",
+                    where=str(folder),
+                    given=str(made),
+                    allowed=str(dict(files)),
+                    hint="search on machines of one kind, with the same versions of the libraries",
+                )
+            with contextlib.suppress(OSError):
+                # Another worker was as quick.
+                (Path(scratch) / "dense").rename(folder)
 
     def held_out(self, configuration: Configuration, folder: Path, dense: Path) -> Json:
         """Measure an artifact again on the held-out split; objectives without examples are left out.

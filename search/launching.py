@@ -14,11 +14,13 @@ from slimfront.search.coordinator import Coordinator, Progress
 from slimfront.search.engines import ENGINES, Engine
 from slimfront.search.front import Front, Point
 from slimfront.search.guide import follow
+from slimfront.search.lock import differences
 from slimfront.search.preparation import objectives_of
 from slimfront.search.rebuild import mend
 from slimfront.search.records import Records
-from slimfront.search.run import Run, only_coordinator
+from slimfront.search.run import Run, only_coordinator, require_same
 from slimfront.search.samplers import SAMPLERS
+from slimfront.search.storage import server_url
 from slimfront.search.tournament import HEAT
 from slimfront.studies.errors import SlimfrontError, StudyError, nearest
 from slimfront.studies.limits import Limit, parse_limit
@@ -59,7 +61,7 @@ def launch(
         target: The runtime, where it is another than the study's.
         listener: Is told of progress.
         settings: Replace keys of the study's section ``search``: ``trials``, ``timeout``, ``workers``, ``seed``,
-            ``sampler``, ``engine``.
+            ``sampler``, ``engine``, ``storage``.
 
     Raises:
         SlimfrontError: see the exit codes.
@@ -86,6 +88,25 @@ def launch(
     write_report(opened, front, folder / "report.html")
     front.where(())
     return front
+
+
+def _join(run: Run, records: Records, lock: Json) -> None:
+    """Make sure that the records of a server, if they are there, are of this study and of what it depends on here.
+
+    Raises:
+        StudyError: they are not.
+    """
+    here = run.study.model_dump(mode="json")
+    require_same(parse_study(records.agree(here)), run.study, records.place)
+    found = differences(records.lock(), lock)
+    if found:
+        raise StudyError(
+            "the records on this server belong to other weights, data, versions or another kind of processor",
+            where=f"search.storage: {records.place}",
+            given="; ".join(found),
+            allowed="the same on every machine that searches this study",
+            hint="make them the same, or give the study another name",
+        )
 
 
 def _prepare(run: Run, engine: Engine, listener: Listener, fresh: bool) -> Json:
@@ -127,6 +148,8 @@ def check_names(study: Study) -> dict[str, Limit]:
     """
     SAMPLERS.get(study.search.sampler, where="search.sampler")
     ENGINES.get(study.search.engine, where="search.engine")
+    if study.search.storage:
+        server_url(study.search.storage)
     objectives = objectives_of(study)
     for objective in objectives.values():
         objective.require()
@@ -166,12 +189,14 @@ def _folder(folder: Path, new: bool) -> Path:
 def _search(run: Run, told: Json, engine: Engine, started: float, listener: Listener) -> None:
     settings = run.study.search
     space, predictor = follow(run.study, told)
-    records = Records(run.folder, create=True)
+    records = run.records(create=True)
     objectives = {name: objective.entry() for name, objective in objectives_of(run.study).items()}
     records.begin(run.study.name, objectives)
     if lost := records.accept_losses():
         listener.stage(f"the records have lost {lost} finished trials, which are evaluated again", 1.0)
     records.set_lock(told["lock"])
+    if records.shared:
+        _join(run, records, told["lock"])
     deadline = started + seconds(settings.timeout) if settings.timeout else None
     coordinator = Coordinator(
         run,
@@ -187,6 +212,8 @@ def _search(run: Run, told: Json, engine: Engine, started: float, listener: List
         mend(run, engine, listener.stage)
         listener.trial(coordinator.progress())
         engine.search(coordinator)
+        if records.shared:
+            mend(run, engine, listener.stage)
         _hold_out(run, records, engine, listener)
         _tournament(run, records, engine, listener)
     finally:

@@ -7,7 +7,7 @@ from typing import Any
 
 from slimfront.search.box import Box
 from slimfront.search.front import losses_of, non_dominated
-from slimfront.search.records import Trial
+from slimfront.search.trial import Trial
 from slimfront.spaces.configuration import Configuration
 from slimfront.studies.limits import Limit
 
@@ -110,6 +110,11 @@ class Ledger:
         if not self._states.get("running"):
             return []
         return sorted((t for t in self._trials.values() if t.state == "running"), key=lambda t: t.number)
+
+    def state(self, number: int) -> str | None:
+        """Return the state of a trial, or None where there is none."""
+        trial = self._trials.get(number)
+        return None if trial is None else trial.state
 
     def count(self, state: str) -> int:
         """Return how many trials are in a state."""

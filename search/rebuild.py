@@ -12,9 +12,9 @@ from slimfront.search.engines import Engine
 from slimfront.search.evaluator import PREDICTIONS
 from slimfront.search.failures import WorkerDied
 from slimfront.search.lock import differences
-from slimfront.search.records import Records, Trial
 from slimfront.search.remote import Remote
 from slimfront.search.run import Run
+from slimfront.search.trial import Trial
 from slimfront.search.watch import Allowance
 from slimfront.studies.cache import file_sha256
 from slimfront.studies.errors import RecordsError, SlimfrontError, StudyError
@@ -28,7 +28,7 @@ def recorded(run: Run, number: int) -> Trial:
     Raises:
         StudyError: there is no such trial, or it has no artifact.
     """
-    trials = Records(run.folder).trials()
+    trials = run.records().trials()
     found = next((trial for trial in trials if trial.number == number), None)
     if found is None or not found.files:
         numbers = [str(trial.number) for trial in trials if trial.files and trial.cached_from is None]
@@ -92,7 +92,7 @@ def mend(run: Run, engine: Engine, progress: Callable[[str, float], None]) -> No
     Raises:
         RecordsError: what was made is not what was measured.
     """
-    trials = {trial.number: trial for trial in Records(run.folder).trials()}
+    trials = {trial.number: trial for trial in run.records().trials()}
     if not any(trial.state == "complete" for trial in trials.values()):
         return
     front = run.front()
@@ -113,7 +113,7 @@ def require_equal(run: Run, trial: Trial, folder: Path, answer: Json) -> None:
     """
     if answer["files"] != dict(trial.files):
         shutil.rmtree(folder, ignore_errors=True)
-        found = differences(Records(run.folder).lock(), answer["lock"])
+        found = differences(run.records().lock(), answer["lock"])
         raise RecordsError(
             "the rebuilt artifact is not the one that was measured",
             where=f"trial {trial.number}",

@@ -1,122 +1,29 @@
-"""The records of a run: a plain Optuna study, in SQLite in WAL mode inside the run folder by default."""
+"""The records of a run: a plain Optuna study."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
-import sqlite3
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 from slimfront.search.rows import NumberTaken, Rows
+from slimfront.search.storage import File, Storage
 from slimfront.search.sums import check, sealed, unsealed
+from slimfront.search.trial import STATES, Trial, attributes_of, ended, thawed
 from slimfront.search.witness import Witness
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.domain import Domain
 from slimfront.studies.errors import RecordsError, SlimfrontError
 
-FILE, OBJECTIVES = "records.sqlite3", "slimfront:objectives"
+OBJECTIVES = "slimfront:objectives"
 Json = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One recorded trial.
-
-    Attributes:
-        number: Its number, from 0, without gaps.
-        state: ``running``, ``complete``, ``stopped`` (early) or ``failed``.
-        configuration: What was tried.
-        kind: ``dense``, ``uniform``, ``predicted``, ``promoted``, ``sampled`` or ``neighbour``.
-        seed: Seed of the order in which it reads sentences.
-        measurements: Measurement by objective, as JSON; empty while running or failed. Of a stopped trial some are
-            predictions or estimates.
-        files: SHA-256 of the artifact's files.
-        violations: By how much each constraint is broken.
-        cached_from: The trial from which a duplicate was answered, or None.
-        error: What went wrong with a failed trial.
-        attempts: How often it was started.
-        details: What else the worker told: ``divergence``, ``sentences``, ``stopped``, ``cpu``, ``seconds``; and what
-            had been ``predicted``.
-    """
-
-    number: int
-    state: str
-    configuration: Configuration
-    kind: str
-    seed: int
-    measurements: Mapping[str, Json]
-    files: Mapping[str, str]
-    violations: Mapping[str, float]
-    cached_from: int | None
-    error: str | None
-    attempts: int
-    details: Mapping[str, Any] = field(default_factory=dict)
-
-    def value(self, objective: str) -> float:
-        """Return the measured value of one objective."""
-        return float(self.measurements[objective]["value"])
-
-    def steer(self, objective: str) -> float:
-        """Return what samplers are told of one objective."""
-        return float(self.measurements[objective]["steer"])
-
-    @property
-    def feasible(self) -> bool:
-        """Whether all constraints are kept."""
-        return all(violation <= 0 for violation in self.violations.values())
-
-
-STATES = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "stopped",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-}
-# What the outcome holds beside the details.
-KNOWN = {"measurements", "files", "cached_from", "violations"}
-
-
-@contextlib.contextmanager
-def storage_errors(place: Path) -> Iterator[None]:
-    """Turn the database's errors into one clear message."""
-    import sqlalchemy.exc
-
-    try:
-        yield
-    except (sqlite3.Error, sqlalchemy.exc.SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
-        root = error.__cause__ or error
-        raise RecordsError(
-            "the records cannot be read or written",
-            where=str(place),
-            given=f"{type(root).__name__}: {str(root).splitlines()[0]}",
-            allowed="an SQLite file written by slimfront, on a local disk with free space",
-            hint="free the disk or restore the file, then run the same command again",
-        ) from error
-
-
-@contextlib.contextmanager
-def reading(place: Path) -> Iterator[None]:
-    """Turn whatever a damaged database makes its readers raise into one clear message."""
-    try:
-        with storage_errors(place):
-            yield
-    except SlimfrontError:
-        raise
-    except Exception as error:
-        raise RecordsError(
-            "a record is damaged",
-            where=str(place),
-            given=f"{type(error).__name__}: {error}",
-            allowed="what was written, whose sums are kept beside it",
-            hint="restore the file from a copy",
-        ) from error
+T = TypeVar("T")
 
 
 class Records:
@@ -125,49 +32,72 @@ class Records:
     Args:
         folder: The run folder.
         create: Whether to make the file where it is missing.
+        storage: Where the records are, if not in a file of the run folder.
 
     Raises:
-        RecordsError: the file is missing, corrupt, locked or not writable.
+        RecordsError: the records are missing, corrupt, locked or not writable.
     """
 
-    def __init__(self, folder: Path, create: bool = False) -> None:
-        self.path = folder / FILE
-        if not create and not self.path.is_file():
-            raise RecordsError(
-                "this run has no records",
-                where=str(self.path),
-                hint="run 'slimfront launch' with this --run first",
-            )
+    def __init__(self, folder: Path, create: bool = False, storage: Storage | None = None) -> None:
+        self._where = storage or File(folder, create)
         self._witness = Witness(folder)
-        with reading(self.path):
-            optuna.logging.set_verbosity(optuna.logging.WARNING)
-            if create and not self.path.exists():
-                _make(self.path)
-            self._storage = _open(self.path)
-            _write_ahead(self._storage)
-            names, told = optuna.get_all_study_names(self._storage), False
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._storage = self._where.open()
+        name = self._where.name(self._storage)
         self._study: optuna.Study | None = None
-        if names:
-            with reading(self.path):
-                self._study = optuna.load_study(study_name=names[0], storage=self._storage)
-                told = OBJECTIVES in self._study.user_attrs
-        if not create and not (names and told):
-            raise RecordsError("the records hold no study", where=str(self.path), hint="launch the study again")
+        if name is not None:
+            self._study = self._read(lambda: optuna.load_study(study_name=name, storage=self._storage))
+        if not create and not self._begun():
+            raise RecordsError("the records hold no study", where=self._where.place, hint="launch the study again")
+
+    @property
+    def place(self) -> str:
+        """Where the records are, for messages."""
+        return self._where.place
+
+    @property
+    def shared(self) -> bool:
+        """Whether several searches may write at once."""
+        return self._where.shared
+
+    def _begun(self) -> bool:
+        return self._study is not None and OBJECTIVES in self._attributes()
 
     def begin(self, name: str, objectives: Mapping[str, Json]) -> None:
         """Create the study unless it is there; metric names are set for dashboards."""
-        if self._study is not None and OBJECTIVES in self._study.user_attrs:
-            return
-        with storage_errors(self.path), warnings.catch_warnings():
+        if not self._begun():
+            self._where.do(lambda: self._create(name, objectives))
+
+    def _create(self, name: str, objectives: Mapping[str, Json]) -> None:
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self._study = self._study or optuna.create_study(
                 study_name=name,
                 storage=self._storage,
                 directions=[entry["direction"] for entry in objectives.values()],
                 sampler=optuna.samplers.RandomSampler(seed=0),
+                load_if_exists=True,
             )
             self._study.set_metric_names(list(objectives))
             self._study.set_user_attr(OBJECTIVES, sealed("objectives", dict(objectives)))
+
+    def _attributes(self) -> dict[str, Any]:
+        return self._where.do(lambda: self.study.user_attrs)
+
+    def _read(self, work: Callable[[], T]) -> T:
+        """Read, and turn whatever damaged records make their readers raise into one clear message."""
+        try:
+            return self._where.do(work)
+        except SlimfrontError:
+            raise
+        except Exception as error:
+            raise RecordsError(
+                "a record is damaged",
+                where=self._where.place,
+                given=f"{type(error).__name__}: {error}",
+                allowed="what was written, whose sums are kept beside it",
+                hint="restore the file from a copy",
+            ) from error
 
     @property
     def study(self) -> optuna.Study:
@@ -177,9 +107,8 @@ class Records:
 
     def objectives(self) -> dict[str, Json]:
         """Return unit and direction by objective."""
-        with reading(self.path):
-            found: dict[str, Json] = unsealed("objectives", self.study.user_attrs[OBJECTIVES])
-            return found
+        found: dict[str, Json] = self._read(lambda: unsealed("objectives", self._attributes()[OBJECTIVES]))
+        return found
 
     def trials(self) -> list[Trial]:
         """Return all trials that were started, by number.
@@ -188,12 +117,27 @@ class Records:
             RecordsError: a record is damaged.
         """
         counts = self._witness.counts()
-        with reading(self.path):
-            frozen = self.study.get_trials(deepcopy=False)
-            check(frozen, not self.study.user_attrs[OBJECTIVES].startswith("{"))
-            trials = [_thaw(trial) for trial in frozen if trial.state in STATES]
+        trials = self._read(self._trials)
         self._require("finished", _ended(trials), counts)
         return trials
+
+    def _trials(self) -> list[Trial]:
+        frozen = self.study.get_trials(deepcopy=False)
+        check(frozen, not self._attributes()[OBJECTIVES].startswith("{"))
+        return [thawed(trial) for trial in frozen if trial.state in STATES]
+
+    def changed(self, known: Callable[[int], str | None]) -> list[Trial]:
+        """Return the trials whose state is another one than is known, and which another search may have written.
+
+        Args:
+            known: Returns the known state of a trial, or None.
+        """
+
+        def read() -> list[Trial]:
+            frozen = self.study.get_trials(deepcopy=False)
+            return [thawed(t) for t in frozen if t.state in STATES and known(t.number) != STATES[t.state]]
+
+        return self._read(read)
 
     def accept_losses(self) -> int:
         """Take what the records hold for all that there is; return how many finished trials they have lost."""
@@ -207,44 +151,48 @@ class Records:
         if count < counts.get(name, 0):
             raise RecordsError(
                 f"the records have lost what was written ({name.replace('_', ' ')})",
-                where=str(self.path),
+                where=self._where.place,
                 given=count,
                 allowed=f"{counts[name]} entries",
                 hint="restore the file and its -wal from a copy, or run 'slimfront launch' again: it makes up for them",
             )
 
     def start(
-        self, number: int, configuration: Configuration, domains: Mapping[str, Domain], kind: str, seed: int
+        self,
+        number: int,
+        configuration: Configuration,
+        domains: Mapping[str, Domain],
+        kind: str,
+        seed: int,
+        owner: Json | None = None,
     ) -> Trial:
         """Record in one transaction that a configuration is being evaluated, under the next number.
 
         Raises:
-            RecordsError: another process wrote a trial of this number.
+            NumberTaken: another search, which shares these records, wrote a trial of this number.
+            RecordsError: another process wrote into records that are not shared.
         """
-        attributes = {"kind": kind, "seed": seed, "attempts": 1}
-        with storage_errors(self.path):
-            try:
-                self._rows.start(
-                    number, configuration, domains, {f"slimfront:{name}": value for name, value in attributes.items()}
-                )
-            except NumberTaken as taken:
-                raise RecordsError(
-                    "another process writes into these records",
-                    where=str(self.path),
-                    given=f"trial {taken.count}",
-                    allowed=f"trial {number}",
-                    hint="let one process at a time search in a run folder",
-                ) from None
-        return Trial(number, "running", configuration, kind, seed, {}, {}, {}, None, None, 1)
+        trial = Trial(number, "running", configuration, kind, seed, {}, {}, {}, None, None, 1, owner=owner)
+        try:
+            self._where.do(lambda: self._rows.start(number, configuration, domains, attributes_of(trial)))
+        except NumberTaken as taken:
+            if self.shared:
+                raise
+            raise RecordsError(
+                "another process writes into these records",
+                where=self._where.place,
+                given=f"trial {taken.count}",
+                allowed=f"trial {number}",
+                hint="let one process at a time search in a run folder",
+            ) from None
+        return trial
 
-    def again(self, trial: Trial) -> Trial:
-        """Record that a trial left running by a dead process is started once more."""
-        with storage_errors(self.path):
-            attributes = {"kind": trial.kind, "seed": trial.seed, "attempts": trial.attempts + 1}
-            self._rows.again(
-                trial.number, trial.configuration, {f"slimfront:{name}": value for name, value in attributes.items()}
-            )
-        return replace(trial, attempts=trial.attempts + 1)
+    def again(self, trial: Trial, owner: Json | None = None) -> Trial | None:
+        """Record that a trial left running by a dead process is started once more; None where another did so."""
+        before, then = attributes_of(trial), replace(trial, attempts=trial.attempts + 1, owner=owner)
+        told = attributes_of(then)
+        taken = self._where.do(lambda: self._rows.again(trial.number, trial.configuration, before, told))
+        return then if taken else None
 
     def complete(self, trial: Trial, outcome: Json, violations: Mapping[str, float]) -> Trial:
         """Record in one transaction a finished trial, evaluated to its end or stopped early."""
@@ -252,17 +200,32 @@ class Records:
         text = json.dumps({**outcome, "violations": dict(violations)}, allow_nan=False)
         values = [] if stopped else [float(entry["value"]) for entry in outcome["measurements"].values()]
         state = TrialState.PRUNED if stopped else TrialState.COMPLETE
-        with storage_errors(self.path):
-            count = self._rows.finish(trial.number, state, values, {"slimfront:outcome": text}, violations)
+        count = self._finish(trial, state, values, {"slimfront:outcome": text}, violations)
         self._witness.saw("finished", count)
-        return _finished(trial, "stopped" if stopped else "complete", json.loads(text))
+        return ended(trial, "stopped" if stopped else "complete", json.loads(text))
 
     def fail(self, trial: Trial, error: str) -> Trial:
         """Record that a trial failed."""
-        with storage_errors(self.path):
-            count = self._rows.finish(trial.number, TrialState.FAIL, [], {"slimfront:error": error}, {})
+        count = self._finish(trial, TrialState.FAIL, [], {"slimfront:error": error}, {})
         self._witness.saw("finished", count)
         return replace(trial, state="failed", error=error)
+
+    def _finish(self, trial: Trial, *ending: Any) -> int:
+        return self._where.do(lambda: self._rows.finish(trial.number, *ending))
+
+    def beat(self, owner: Json, now: float) -> None:
+        """Record a sign of life of a search, in seconds since 1970."""
+        self._where.do(lambda: self.study.set_user_attr(_beat(owner), now))
+
+    def beats(self, owner: Json) -> float:
+        """Return when a search gave its last sign of life; 0 where it never did."""
+        return float(self._attributes().get(_beat(owner), 0.0))
+
+    def agree(self, study: Json) -> Json:
+        """Record what is searched unless that was recorded before; return what was."""
+        if "slimfront:study" not in self._attributes():
+            self._where.do(lambda: self.study.set_user_attr("slimfront:study", sealed("study", study)))
+        return self._kept("study")
 
     def hold_out(self, number: int, measurements: Json) -> None:
         """Record measurements on the held-out split; on the study, for finished trials are frozen."""
@@ -282,9 +245,8 @@ class Records:
 
     def set_lock(self, lock: Json) -> None:
         """Record what the artifacts depend on, beside their configurations, unless it was recorded before."""
-        with storage_errors(self.path):
-            if "slimfront:lock" not in self.study.user_attrs:
-                self.study.set_user_attr("slimfront:lock", sealed("lock", lock))
+        if "slimfront:lock" not in self._attributes():
+            self._where.do(lambda: self.study.set_user_attr("slimfront:lock", sealed("lock", lock)))
         self._witness.saw("lock", 1)
 
     def lock(self) -> Json:
@@ -292,22 +254,34 @@ class Records:
         return self._kept("lock")
 
     def _note(self, what: str, entries: Mapping[int, Json]) -> None:
-        known = {**self._notes(what), **entries}
-        with storage_errors(self.path):
-            text = sealed(what, {str(number): entry for number, entry in known.items()})
-            self.study.set_user_attr(f"slimfront:{what}", text)
-        self._witness.saw(what, len(known))
+        """Keep an entry for each trial, under a key of its own: searches that share records write at once."""
+        for number, entry in entries.items():
+            name = f"{what}:{number}"
+            self._where.do(
+                lambda name=name, entry=entry: self.study.set_user_attr(  # type: ignore[misc]
+                    f"slimfront:{name}", sealed(name, entry)
+                )
+            )
+        self._witness.saw(what, len(self._notes(what)))
 
     def _notes(self, what: str) -> dict[int, Json]:
-        found = self._kept(what)
-        with reading(self.path):
-            return {int(number): entry for number, entry in found.items()}
+        counts, attributes, prefix = self._witness.counts(), self._attributes(), f"slimfront:{what}:"
+
+        def read() -> dict[int, Json]:
+            # Earlier versions kept all entries under one key.
+            together = unsealed(what, attributes.get(f"slimfront:{what}", "{}"))
+            apart = {name.removeprefix("slimfront:"): text for name, text in attributes.items() if prefix in name}
+            single = {name.partition(":")[2]: unsealed(name, text) for name, text in apart.items()}
+            return {int(number): entry for number, entry in {**together, **single}.items()}
+
+        found = self._read(read)
+        self._require(what, len(found), counts)
+        return found
 
     def _kept(self, what: str) -> Json:
         counts = self._witness.counts()
-        with reading(self.path):
-            found: Json = unsealed(what, self.study.user_attrs.get(f"slimfront:{what}", "{}"))
-        self._require(what, min(1, len(found)) if what == "lock" else len(found), counts)
+        found: Json = self._read(lambda: unsealed(what, self._attributes().get(f"slimfront:{what}", "{}")))
+        self._require(what, min(1, len(found)), counts)
         return found
 
     @functools.cached_property
@@ -315,69 +289,9 @@ class Records:
         return Rows(self._storage, self.study.study_name)
 
 
-def _open(path: Path) -> optuna.storages.RDBStorage:
-    return optuna.storages.RDBStorage(f"sqlite:///{path}", engine_kwargs={"connect_args": {"timeout": 30}})
-
-
-def _make(path: Path) -> None:
-    """Make an empty file of records that is never seen half made: whoever opens one without tables makes them too."""
-    scratch = path.with_name(f".{path.name}.new")
-    scratch.unlink(missing_ok=True)
-    with contextlib.closing(sqlite3.connect(scratch)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
-    storage = _open(scratch)
-    storage.scoped_session.remove()
-    storage.engine.dispose()
-    scratch.replace(path)
-
-
-def _write_ahead(storage: optuna.storages.RDBStorage) -> None:
-    """Let a commit wait for the disk only at checkpoints: with a write-ahead log, a killed process loses nothing."""
-    import sqlalchemy
-
-    @sqlalchemy.event.listens_for(storage.engine, "connect")
-    def relax(connection: Any, _record: Any) -> None:
-        connection.execute("PRAGMA synchronous=NORMAL")
-
-    storage.engine.dispose()
-
-
-def _thaw(frozen: FrozenTrial) -> Trial:
-    attributes = {name.removeprefix("slimfront:"): value for name, value in frozen.user_attrs.items()}
-    trial = Trial(
-        number=frozen.number,
-        state=STATES[frozen.state],
-        configuration=Configuration(frozen.params),
-        kind=str(attributes.get("kind", "sampled")),
-        seed=int(attributes.get("seed", 0)),
-        measurements={},
-        files={},
-        violations={},
-        cached_from=None,
-        error=attributes.get("error"),
-        attempts=int(attributes.get("attempts", 0)),
-    )
-    if trial.state in ("complete", "stopped"):
-        return _finished(trial, trial.state, json.loads(attributes["outcome"]))
-    return trial
-
-
-def _finished(trial: Trial, state: str, outcome: Json) -> Trial:
-    return replace(
-        trial,
-        state=state,
-        measurements=outcome["measurements"],
-        files=outcome.get("files", {}),
-        violations=outcome.get("violations", {}),
-        cached_from=outcome.get("cached_from"),
-        details={name: value for name, value in outcome.items() if name not in KNOWN},
-    )
+def _beat(owner: Json) -> str:
+    return f"slimfront:beat:{owner['host']}:{owner['process']}"
 
 
 def _ended(trials: Sequence[Trial]) -> int:
     return sum(trial.state != "running" for trial in trials)
-
-
-def finished(trials: Sequence[Trial]) -> list[Trial]:
-    """Return the trials that were evaluated to their end."""
-    return [trial for trial in trials if trial.state == "complete"]

@@ -19,9 +19,9 @@ from slimfront.search.front import Front, Point
 from slimfront.search.moving import Moved, move
 from slimfront.search.preparation import objectives_of
 from slimfront.search.rebuild import recorded
-from slimfront.search.records import Trial
 from slimfront.search.run import Run, write_atomically
 from slimfront.search.tournament import HEAT, full_request, heat, request
+from slimfront.search.trial import Trial
 from slimfront.spaces.configuration import Configuration
 from slimfront.studies.cache import file_sha256
 from slimfront.studies.errors import RecordsError

@@ -61,11 +61,14 @@ class Rows:
             self._domains = domains
             self._distributions = {name: (d, distribution_to_json(d)) for name, d in to_optuna(domains).items()}
         with Session(self._engine) as session, session.begin():
+            # Of searches that share a server, one at a time takes a number.
+            mine = models.StudyModel.study_id == self._study
+            session.execute(sql.select(models.StudyModel.study_id).where(mine).with_for_update())
             trial = models.TrialModel(study_id=self._study, number=number, state=TrialState.RUNNING)
             trial.datetime_start = datetime.now()
             session.add(trial)
             session.flush()
-            # Counted after the first write, which keeps every other writer out.
+            # Counted after the first write, which keeps every other writer of a file out.
             same = models.TrialModel.study_id == self._study
             count = session.scalar(sql.select(sql.func.count()).select_from(models.TrialModel).where(same)) or 0
             if count != number + 1:
@@ -85,13 +88,25 @@ class Rows:
             _describe(session, models.TrialUserAttributeModel, key, {**attributes, **total})
             self._ids[number] = key
 
-    def again(self, number: int, values: Mapping[str, Value], attributes: Mapping[str, Any]) -> None:
-        """Write other attributes of a trial that runs."""
+    def again(
+        self, number: int, values: Mapping[str, Value], before: Mapping[str, Any], attributes: Mapping[str, Any]
+    ) -> bool:
+        """Write other attributes of a trial that runs; return whether it still ran with those ``before``."""
         key, model = self.identity(number), models.TrialUserAttributeModel
         told = {**attributes, BEGUN: begun(number, values, attributes)}
         with Session(self._engine) as session, session.begin():
+            if not self._runs(session, key):
+                return False
+            known = session.scalars(sql.select(model.value_json).where((model.trial_id == key) & (model.key == BEGUN)))
+            if [json.loads(text) for text in known] not in ([], [begun(number, values, before)]):
+                return False
             session.execute(sql.delete(model).where((model.trial_id == key) & model.key.in_(told)))
             _describe(session, model, key, told)
+            return True
+
+    def _runs(self, session: Session, key: int) -> bool:
+        own = models.TrialModel.trial_id == key
+        return session.scalar(sql.select(models.TrialModel.state).where(own).with_for_update()) == TrialState.RUNNING
 
     def finish(
         self,
@@ -101,9 +116,13 @@ class Rows:
         attributes: Mapping[str, Any],
         constraints: Mapping[str, float],
     ) -> int:
-        """Write how a trial ended, and return how many have."""
+        """Write how a trial ended, unless that was written before, and return how many have."""
         key = self.identity(number)
+        over = (models.TrialModel.study_id == self._study) & (models.TrialModel.state != TrialState.RUNNING)
+        count = sql.select(sql.func.count()).select_from(models.TrialModel).where(over)
         with Session(self._engine) as session, session.begin():
+            if not self._runs(session, key):
+                return session.scalar(count) or 0
             then = {"state": state, "_datetime_complete_utc": datetime.now(tz=UTC).replace(tzinfo=None)}
             session.execute(sql.update(models.TrialModel).where(models.TrialModel.trial_id == key).values(then))
             kind = models.TrialValueModel.TrialValueType.FINITE
@@ -117,8 +136,7 @@ class Rows:
             _describe(session, models.TrialUserAttributeModel, key, {**attributes, **total})
             named = {f"{_CONSTRAINTS_KEY}:{name}": value for name, value in constraints.items()}
             _describe(session, models.TrialSystemAttributeModel, key, named)
-            over = (models.TrialModel.study_id == self._study) & (models.TrialModel.state != TrialState.RUNNING)
-            return session.scalar(sql.select(sql.func.count()).select_from(models.TrialModel).where(over)) or 0
+            return session.scalar(count) or 0
 
     def identity(self, number: int) -> int:
         """Return the key of a trial in the tables."""

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from slimfront.search.front import Front, Point
-from slimfront.search.records import FILE, Records, Trial, finished
+from slimfront.search.records import Records
+from slimfront.search.storage import FILE, Server
+from slimfront.search.trial import Trial, finished
 from slimfront.studies.cache import digest
 from slimfront.studies.errors import NoFeasiblePoint, RecordsError, StudyError, nearest, one_line
 from slimfront.studies.limits import parse_limit
@@ -81,7 +83,7 @@ class Run:
         """
         if (folder / STUDY).exists():
             run = cls.open(folder)
-            _require_same(run.study, study, folder)
+            require_same(run.study, study, str(folder))
         elif folder.is_dir() and any(folder.iterdir()):
             raise StudyError(
                 "this folder holds something else",
@@ -96,6 +98,18 @@ class Run:
         )
         (folder / "artifacts").mkdir(exist_ok=True)
         return cls(folder, study)
+
+    def records(self, create: bool = False) -> Records:
+        """Return the run's records.
+
+        Args:
+            create: Whether to make them where they are missing.
+
+        Raises:
+            RecordsError: they are missing, damaged or out of reach.
+        """
+        url = self.study.search.storage
+        return Records(self.folder, create, Server(url, self.study.name) if url else None)
 
     def artifact(self, number: int) -> Path:
         """Return where the artifact of a trial is kept, if it is."""
@@ -112,7 +126,7 @@ class Run:
             NoFeasiblePoint: not even the dense model was evaluated yet.
             RecordsError: the records are missing or damaged.
         """
-        records = Records(self.folder)
+        records = self.records()
         trials = finished(records.trials())
         if not trials:
             raise NoFeasiblePoint(
@@ -122,7 +136,7 @@ class Run:
         if trials[0].kind != "dense":
             raise RecordsError(
                 "the dense model's trial is missing from the records",
-                where=str(records.path),
+                where=records.place,
                 given=f"trial {trials[0].number} comes first",
                 allowed="trial 0, the dense model",
                 hint="restore the file, or search again in another --run",
@@ -154,7 +168,12 @@ class Run:
         )
 
 
-def _require_same(before: Study, after: Study, folder: Path) -> None:
+def require_same(before: Study, after: Study, place: str) -> None:
+    """Refuse a study that differs from the one that a run began with, but for how much is searched.
+
+    Raises:
+        StudyError: it differs.
+    """
     old, new = (_flat(study.model_dump(mode="json")) for study in (before, after))
     changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
     changed = [key for key in changed if not (key.startswith("search.") and key.split(".")[1] in MUTABLE)]
@@ -164,7 +183,7 @@ def _require_same(before: Study, after: Study, folder: Path) -> None:
             f"the study changed since this run began ({shown})",
             where=changed[0],
             allowed=f"changes of {', '.join(f'search.{key}' for key in sorted(MUTABLE))}",
-            hint=f"change it back, or begin another run with --new or --run (this one is {folder})",
+            hint=f"change it back, or begin another run with --new or --run (this one is {place})",
         )
 
 

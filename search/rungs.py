@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from slimfront.search.front import losses_of
 from slimfront.search.ledger import Ledger
-from slimfront.search.records import Trial
+from slimfront.search.trial import Trial
 from slimfront.spaces.axes.distillation import PREFIX, STEPS
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.domain import Value

@@ -111,6 +111,8 @@ class Server:
         if task["do"] == "rebuild":
             rebuilt: Json = self.evaluator.rebuild(configuration, folder)
             return rebuilt
+        if task["dense"]:
+            self.evaluator.supply(Path(task["dense_folder"]), task["dense_files"])
         others = [Path(path) for path in task["others"]]
         reference = Reference(Path(task["dense_folder"]), task["dense"], task["cost"], others)
         bar = Bar(**task["bar"]) if task["bar"] else None

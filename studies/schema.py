@@ -314,6 +314,8 @@ class SearchSpec(Strict):
 
     Attributes:
         address: A Ray cluster's address; absent, Ray runs on this machine alone.
+        storage: The URL of a database server for the records, which several searches may then share; absent, they are
+            a file in the run folder.
         trials: Configurations to evaluate; duplicates answered from the records do not count.
         timeout: Longest time of the search, such as ``30m``.
         failures: Share of the trials that may fail before the search gives up.
@@ -332,6 +334,7 @@ class SearchSpec(Strict):
 
     engine: str = "optuna"
     address: str | None = None
+    storage: str | None = None
     sampler: str = "evolution"
     trials: int = Field(default=60, ge=1, le=1_000_000)
     timeout: str | None = None

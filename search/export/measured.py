@@ -14,7 +14,6 @@ from slimfront.objectives.runtimes.artifact import MANIFEST, Artifact
 from slimfront.search.evaluator import TOKENIZER
 from slimfront.search.export.card import Use, model_card
 from slimfront.search.export.exporter import Exported, Exporter, format_of, read_record, write_record
-from slimfront.search.records import Records
 from slimfront.studies.cache import file_sha256
 from slimfront.studies.data import load_splits
 from slimfront.studies.errors import RecordsError, StudyError
@@ -70,7 +69,7 @@ class MeasuredFiles(Exporter):
             "labels": list(splits.labels),
             "max_tokens": study.model.max_tokens,
             "batch": study.target.batch,
-            "lock": Records(source.run.folder).lock(),
+            "lock": source.run.records().lock(),
         }
         if source.examples:
             rows = zip(splits.search.texts, splits.search.labels, source.predictions, strict=True)

@@ -9,7 +9,6 @@ from typing import Any
 
 from slimfront.search.front import Front, Point
 from slimfront.search.prediction.agreement import rank_correlations
-from slimfront.search.records import Records
 from slimfront.search.run import Run
 
 Json = dict[str, Any]
@@ -17,7 +16,7 @@ Json = dict[str, Any]
 
 def counts(run: Run) -> dict[str, int]:
     """Return how many trials ended in which way."""
-    trials = Records(run.folder).trials()
+    trials = run.records().trials()
     cached = sum(trial.cached_from is not None for trial in trials)
     complete = sum(trial.state == "complete" and trial.cached_from is None for trial in trials)
     stopped = sum(trial.state == "stopped" and trial.cached_from is None for trial in trials)
@@ -28,7 +27,7 @@ def counts(run: Run) -> dict[str, int]:
 def agreement(run: Run) -> dict[str, float]:
     """Return the rank correlation of what was predicted before each trial with what was measured, by quantity."""
     pairs: dict[str, list[tuple[float, float]]] = {}
-    for trial in Records(run.folder).trials():
+    for trial in run.records().trials():
         told = trial.details.get("predicted", {})
         if trial.state != "complete" or trial.kind == "dense" or trial.cached_from is not None:
             continue
@@ -42,7 +41,7 @@ def agreement(run: Run) -> dict[str, float]:
 def notes(run: Run, front: Front) -> list[str]:
     """Return in lines how far predictions agreed with measurements, and the search split with the held-out one."""
     lines, correlations, optimism = [], agreement(run), front.optimism()
-    guessing = Records(run.folder).trials()[front.dense.trial].details.get("guessing", 0.0)
+    guessing = run.records().trials()[front.dense.trial].details.get("guessing", 0.0)
     if front.dense.values.get("accuracy", 1.0) <= guessing:
         lines.append(
             f"the dense model is no better than guessing ({guessing:.3f} by always giving the most frequent label):"

@@ -14,8 +14,8 @@ from slimfront.search.front import PICKS, Front, Point, readable
 from slimfront.search.inspect.data import counts, notes
 from slimfront.search.inspect.plot import SCALE
 from slimfront.search.inspect.table import summary
-from slimfront.search.records import Records, Trial
 from slimfront.search.run import Run, write_atomically
+from slimfront.search.trial import Trial
 
 Json = dict[str, Any]
 TEMPLATE = Path(__file__).with_name("report.html.jinja")
@@ -50,7 +50,7 @@ def _brief(value: Any) -> Any:
 
 def document(run: Run, front: Front) -> Json:
     """Return everything that the report shows, as JSON."""
-    trials = Records(run.folder).trials()
+    trials = run.records().trials()
     rivals = front.rivals()
     chosen = {point.trial for point in front.points}
     knee = front.pick("knee").trial if front.points else front.dense.trial

@@ -17,7 +17,8 @@ from slimfront.search.box import Box
 from slimfront.search.coordinator import Coordinator
 from slimfront.search.launching import check_names
 from slimfront.search.preparation import objectives_of
-from slimfront.search.records import Records, Trial
+from slimfront.search.records import Records
+from slimfront.search.trial import Trial
 from slimfront.studies.schema import Study
 
 from tests.benchmarks.material import Workplace, quickstart

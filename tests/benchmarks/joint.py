@@ -12,7 +12,7 @@ from slimfront.search.box import Box
 from slimfront.search.front import Front, Point
 from slimfront.search.launching import check_names
 from slimfront.search.preparation import objectives_of
-from slimfront.search.records import Trial
+from slimfront.search.trial import Trial
 from slimfront.spaces.domain import Value
 from slimfront.studies.reader import parse_study
 from slimfront.studies.schema import Study

@@ -17,9 +17,10 @@ from slimfront.search.guide import follow, guide
 from slimfront.search.launching import check_names, with_settings
 from slimfront.search.prediction import Predictor
 from slimfront.search.preparation import objectives_of
-from slimfront.search.records import Records, Trial
+from slimfront.search.records import Records
 from slimfront.search.run import Run
 from slimfront.search.samplers import SAMPLERS
+from slimfront.search.trial import Trial
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.domain import Value
 from slimfront.spaces.space import Space

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from slimfront.search.records import Trial
+from slimfront.search.trial import Trial
 from slimfront.studies.schema import Study
 
 from tests.benchmarks.hypervolume import at, curve

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-from slimfront.search.records import FILE
+from slimfront.search.storage import FILE
 from slimfront.studies.cache import cache_root
 
 from tests.benchmarks.material import Material, quickstart

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 from slimfront.search.coordinator import Coordinator
-from slimfront.search.records import Trial
 from slimfront.search.samplers import SAMPLERS, Observation, Problem, Sampler
+from slimfront.search.trial import Trial
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.domain import Value
 

@@ -16,7 +16,8 @@ import psutil
 import pytest
 from slimfront.search import remote
 from slimfront.search.preparation import lay_space
-from slimfront.search.records import Records, Trial
+from slimfront.search.records import Records
+from slimfront.search.trial import Trial
 from slimfront.spaces.structure import walk
 from slimfront.studies.errors import RecordsError
 from slimfront.studies.reader import parse_study
@@ -112,13 +113,14 @@ def trivial_study(
     anatomy = walk(make_encoder("bert"), example_inputs())
     _, space = lay_space(parse_study(data), anatomy)
     tables = predictor_of(space.domains, "distillation/steps").tables
-    (root / "guide.json").write_text(json.dumps({"anatomy": anatomy.to_json(), "tables": tables.to_json(), "lock": {}}))
+    told = {"anatomy": anatomy.to_json(), "tables": tables.to_json(), "lock": {"weights": "none"}}
+    (root / "guide.json").write_text(json.dumps(told))
 
-    def make(name: str, **search: Any) -> Trivial:
-        path = root / f"{name}.yaml"
-        path.write_text(json.dumps({**data, "search": {**data["search"], **search}}))
-        (root / name).mkdir()
-        return Trivial(path, root / name)
+    def make(folder: str, name: str = "small", **search: Any) -> Trivial:
+        path = root / f"{folder}.yaml"
+        path.write_text(json.dumps({**data, "name": name, "search": {**data["search"], **search}}))
+        (root / folder).mkdir()
+        return Trivial(path, root / folder)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(remote, "WORKER", WORKER)

@@ -43,7 +43,7 @@ def test_bad_trials_are_classified_and_the_front_is_that_of_the_others(
     hows = [*MISBEHAVIOURS, *rng.choices([*MISBEHAVIOURS], k=max(0, count * 3 // 10 - len(MISBEHAVIOURS)))]
     bad = dict(zip(sorted(rng.sample(range(1, count), len(hows))), rng.sample(hows, len(hows)), strict=True))
     misbehave(bad)
-    limits = {"trial_timeout": "4s", "trial_memory": "600MB", "failures": 0.5}
+    limits = {"trial_timeout": "8s", "trial_memory": "600MB", "failures": 0.5}
     study = trivial_study("bad", trials=count, workers=2, **limits)
     assert study.launch("run") == 0, study.told("run")
     trials = {trial.number: trial for trial in study.trials("run")}

@@ -8,8 +8,8 @@ from slimfront.search.choosing import Chooser
 from slimfront.search.ledger import Ledger
 from slimfront.search.prediction import Predictor
 from slimfront.search.racing import Bar
-from slimfront.search.records import Trial
 from slimfront.search.samplers import SAMPLERS
+from slimfront.search.trial import Trial
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.space import Space
 from slimfront.spaces.structure import walk

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from slimfront.search.front import losses_of, non_dominated
 from slimfront.search.ledger import Ledger
-from slimfront.search.records import Trial
+from slimfront.search.trial import Trial
 from slimfront.spaces.configuration import Configuration
 
 OBJECTIVES = {

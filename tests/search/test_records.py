@@ -7,7 +7,8 @@ from typing import Any
 
 import optuna
 import pytest
-from slimfront.search.records import FILE, Records
+from slimfront.search.records import Records
+from slimfront.search.storage import FILE
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.domain import Domain
 from slimfront.studies.errors import RecordsError

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 from slimfront.search.ledger import Ledger
-from slimfront.search.records import Trial
 from slimfront.search.rungs import Rungs, crowding
+from slimfront.search.trial import Trial
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.space import Space
 from slimfront.spaces.structure import walk

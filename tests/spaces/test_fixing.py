@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from slimfront.search.choosing import Chooser
 from slimfront.search.ledger import Ledger
-from slimfront.search.records import Trial
 from slimfront.search.samplers import SAMPLERS
+from slimfront.search.trial import Trial
 from slimfront.spaces.space import Space
 from slimfront.spaces.structure import walk
 from slimfront.studies.compressed import Capabilities

@@ -170,6 +170,7 @@ class Measured(tune.Trainable):  # type: ignore[misc]
             "folder": str(self._folder / name),
             "dense": dense,
             "dense_folder": str(self._folder / "dense"),
+            "dense_files": {},
             "cost": 1.0,
             "bar": None,
             "others": [],
