@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -63,9 +63,9 @@ def importance(records: Records, trials: Sequence[Trial]) -> Json:
         return told
     study = _study(records, used)
     chance = _chance(study, len(used))
-    for place, (name, entry) in enumerate(records.objectives().items()):
+    for name, entry in records.objectives().items():
         sign = 1.0 if entry["direction"] == "minimize" else -1.0
-        found = _evaluate(study, lambda trial, place=place, sign=sign: sign * trial.values[place])
+        found = _evaluate(study, [sign * trial.value(name) for trial in used])
         told["objectives"][name] = _told({key: value for key, value in found.items() if value > chance[key]})
     told["axes"] = _titles(told["objectives"].values())
     return told
@@ -125,18 +125,22 @@ def _study(records: Records, trials: Sequence[Trial]) -> optuna.Study:
     return study
 
 
-def _evaluate(study: optuna.Study, target: Callable[[FrozenTrial], float]) -> Shares:
+def _evaluate(study: optuna.Study, losses: Sequence[float]) -> Shares:
+    """Return the importance of each parameter for what is to be small, ``(trials,)``."""
+
+    def loss(trial: FrozenTrial) -> float:
+        return losses[trial.number]
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return PedAnovaImportanceEvaluator(target_quantile=TOP).evaluate(study, target=target)
+        return PedAnovaImportanceEvaluator(target_quantile=TOP).evaluate(study, target=loss)
 
 
 def _chance(study: optuna.Study, trials: int) -> Shares:
     """Return the largest importance of each parameter in random rankings."""
     rng, found = np.random.default_rng(0), dict[str, float]()
     for _ in range(SHUFFLES):
-        rank = rng.permutation(trials).tolist()
-        for name, value in _evaluate(study, lambda trial, rank=rank: float(rank[trial.number])).items():
+        for name, value in _evaluate(study, rng.permutation(trials).tolist()).items():
             found[name] = max(found.get(name, 0.0), value)
     return found
 
