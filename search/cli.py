@@ -66,6 +66,7 @@ def launch(
     from slimfront.search.inspect.table import front_table
     from slimfront.search.launching import launch as search
     from slimfront.search.progress import Display
+    from slimfront.search.records import Records
     from slimfront.search.run import Run
 
     settings = {"trials": trials, "timeout": timeout, "engine": engine, "address": address, "sampler": sampler}
@@ -82,7 +83,7 @@ def launch(
     assert folder is not None
     _print_table(front_table(front, front.points, f"front of {folder}: {len(front.points)} points"))
     opened = Run.open(folder)
-    for told in notes(opened, front):
+    for told in notes(Records(folder).trials(), front):
         _say(told)
     draw_front(front, folder / "front.png", opened.study.name)
     _say(f"picture: {folder / 'front.png'}; report: {folder / 'report.html'}")
@@ -104,6 +105,7 @@ def inspect(
     from slimfront.search.inspect import plot as plots
     from slimfront.search.inspect.report import write_report
     from slimfront.search.inspect.table import front_table
+    from slimfront.search.records import Records
     from slimfront.search.run import Run
     from slimfront.studies.errors import StudyError
 
@@ -125,13 +127,14 @@ def inspect(
     elif as_csv:
         print(data.as_csv(front, points), end="")
     else:
-        count = data.counts(opened)
+        trials = Records(run).trials()
+        count = data.counts(trials)
         title = f"{opened.study.name}: {len(points)} of {len(front.points)} points on the front, " + ", ".join(
             f"{number} {name.replace('_', ' ')}" for name, number in count.items()
         )
         _print_table(front_table(front, points, title))
         print(f"hypervolume {front.hypervolume():.4f}")
-        for told in data.notes(opened, front):
+        for told in data.notes(trials, front):
             print(told)
 
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,8 @@ GAIN = 0.001
 LOOK = 0.5
 # From the logits of so many of the last complete trials a candidate's accuracy is forecast.
 REFERENCES = 24
+# So many points of the front are told while the search runs.
+LEADERS = 5
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,10 @@ class Progress:
         stopped: Trials that were stopped early.
         remaining: Seconds that the search is still going to take, or None while that cannot be told.
         best: A line about the front.
+        leaders: A few of the front's points that keep the constraints, the smallest first.
+        dense: The dense model's trial, once it is complete.
+        objectives: Unit and direction by objective.
+        limits: The study's constraints in words.
     """
 
     done: int
@@ -57,6 +63,10 @@ class Progress:
     stopped: int
     remaining: float | None
     best: str
+    leaders: tuple[Trial, ...] = ()
+    dense: Trial | None = None
+    objectives: Mapping[str, Json] = field(default_factory=dict)
+    limits: tuple[str, ...] = ()
 
 
 class Coordinator:
@@ -178,6 +188,10 @@ class Coordinator:
             ledger.count("stopped"),
             self._remaining(),
             best,
+            tuple(ledger.leaders(LEADERS)),
+            ledger.dense,
+            self._objectives,
+            tuple(f"{name} {limit.text}" for name, limit in self._limits.items()),
         )
 
     # ---- how far -----------------------------------------------------------------------------------------------

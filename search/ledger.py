@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import moocore
+import numpy as np
 from slimfront.search.box import Box
 from slimfront.search.front import losses_of, non_dominated
 from slimfront.search.trial import Trial
@@ -100,6 +102,20 @@ class Ledger:
             return 0.0
         box = Box.of(self._objectives, self._values(self.dense), self._limits)
         return box.hypervolume([self._values(trial) for trial in self.front])
+
+    def leaders(self, count: int) -> list[Trial]:
+        """Return the compressed members of the front without which most of its hypervolume is lost, the smallest first.
+
+        "Smallest" is by the first objective.
+        """
+        if self.dense is None or not self.front:
+            return []
+        box = Box.of(self._objectives, self._values(self.dense), self._limits)
+        scaled = box.scaled(np.array([[self._values(t)[name] for name in box.names] for t in self.front]))
+        shares = moocore.hv_contributions(scaled, ref=np.ones(len(box.names)))
+        ranked = [self.front[row] for row in np.argsort(-shares, kind="stable")]
+        leading = [trial for trial in ranked if trial.kind != "dense"][:count]
+        return sorted(leading, key=lambda trial: trial.value(box.names[0]))
 
     def arrived(self, first: int) -> list[Trial]:
         """Return complete and stopped trials in the order in which they finished, from the ``first``-th on."""

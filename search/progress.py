@@ -1,43 +1,58 @@
-"""Progress on standard error: bars on a terminal, a line now and then elsewhere."""
+"""Progress on standard error: bars and the best points on a terminal, a line now and then elsewhere."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable
 from types import TracebackType
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Column, Table
 from slimfront.search.coordinator import Progress as SearchProgress
+from slimfront.search.front import readable
+from slimfront.search.inspect.table import times
 from slimfront.search.launching import Listener
+from slimfront.search.trial import Trial
 
 EVERY_S = 5.0
 
 
-class Display:
-    """Shows what a search tells; use it as a context."""
+class Bars(Progress):
+    """A bar, and under it whatever ``below`` is."""
 
-    def __init__(self) -> None:
-        console = Console(stderr=True)
+    below: RenderableType = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Return what is drawn."""
+        yield self.make_tasks_table(self.tasks)
+        if self.below:
+            yield self.below
+
+
+class Display:
+    """Shows what a search tells; use it as a context.
+
+    Args:
+        console: Where to; standard error by default.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        console = console or Console(stderr=True)
         self._live = console.is_terminal
-        self._bars = Progress(
+        self._bars = Bars(
             SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")),
+            BarColumn(bar_width=12),
             TextColumn("{task.percentage:>3.0f} %"),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[left]}"),
             console=console,
             disable=not self._live,
+            transient=True,
         )
-        self._task = self._bars.add_task("starting", total=1.0)
+        self._task = self._bars.add_task("starting", total=1.0, left="")
         self._said, self._stage = 0.0, ""
         self._began = (time.monotonic(), 0.0)
 
@@ -51,21 +66,28 @@ class Display:
         self._bars.stop()
 
     def _trial(self, progress: SearchProgress) -> None:
-        extra = f", {progress.cached} answered from the records" if progress.cached else ""
-        extra += f", {progress.stopped} stopped early" if progress.stopped else ""
-        extra += f", {progress.failed} failed" if progress.failed else ""
-        extra += f", {_duration(progress.remaining)} left" if progress.remaining is not None else ""
-        best = f": {progress.best}" if progress.best else ""
-        self._show(f"trial {progress.done} of {progress.trials}{extra}{best}", progress.done / progress.trials)
+        told = f"trial {progress.done} of {progress.trials}"
+        extra = [f"{progress.cached} answered from the records"] if progress.cached else []
+        extra += [f"{progress.stopped} stopped early"] if progress.stopped else []
+        extra += [f"{progress.failed} failed"] if progress.failed else []
+        left = f"{_duration(progress.remaining)} left" if progress.remaining is not None else ""
+        share = progress.done / progress.trials
+        if self._live:
+            self._bars.below = front_so_far(progress, extra)
+            self._show(told, share, left)
+        else:
+            best = f": {progress.best}" if progress.best else ""
+            self._show(", ".join([told, *extra, *([left] if left else [])]) + best, share)
 
-    def _show(self, text: str, share: float) -> None:
+    def _show(self, text: str, share: float, left: str = "") -> None:
         stage = text.split(",")[0].split(" of ")[0].rstrip("0123456789 ")
+        left = left or self._left(stage, share)
         if self._live:
             if stage != self._stage:
-                self._bars.reset(self._task)
-            self._bars.update(self._task, description=text, completed=min(share, 1.0))
+                self._bars.reset(self._task, description=text, left=left)
+            self._bars.update(self._task, description=text, completed=min(share, 1.0), left=left)
         elif stage != self._stage or share >= 1 or time.monotonic() - self._said > EVERY_S:
-            print(f"{text} ({share:.0%}{self._left(stage, share)})", file=sys.stderr, flush=True)
+            print(f"{text} ({share:.0%}{left and f', {left}'})", file=sys.stderr, flush=True)
             self._said = time.monotonic()
         if stage != self._stage:
             self._began = time.monotonic(), share
@@ -76,7 +98,32 @@ class Display:
         spent, done = time.monotonic() - self._began[0], share - self._began[1]
         if stage != self._stage or spent < EVERY_S or done <= 0 or share >= 1 or stage.startswith("trial"):
             return ""
-        return f", {_duration(spent * (1 - share) / done)} left"
+        return f"{_duration(spent * (1 - share) / done)} left"
+
+
+def front_so_far(progress: SearchProgress, counts: Iterable[str]) -> RenderableType:
+    """Return a table of the best points so far, each against the dense model, or nothing before there is one."""
+    dense = progress.dense
+    if dense is None:
+        return ""
+    bounds = f", within {' and '.join(progress.limits)}" if progress.limits else ""
+    said = "; ".join([*counts, progress.best])
+    if not progress.leaders:
+        return f"{said}; nothing but the dense model so far{bounds}"
+    table = Table(title=f"best points so far{bounds}", caption=said, title_justify="left", caption_justify="left")
+    for name in ("trial", *progress.objectives):
+        table.add_column(name, justify="right")
+    for trial in progress.leaders:
+        cells = [_against(trial, dense, name, str(entry["unit"])) for name, entry in progress.objectives.items()]
+        table.add_row(str(trial.number), *cells)
+    return table
+
+
+def _against(trial: Trial, dense: Trial, name: str, unit: str) -> str:
+    """Return a value, and how it compares with the dense model's."""
+    value, base = trial.value(name), dense.value(name)
+    change = f" ({100 * (value - base):+.1f} points)" if unit == "fraction" else times(value, base)
+    return readable(value, unit) + change
 
 
 def _duration(seconds: float) -> str:

@@ -10,13 +10,13 @@ from typing import Any
 from slimfront.search.front import Front, Point
 from slimfront.search.prediction.agreement import rank_correlations
 from slimfront.search.run import Run
+from slimfront.search.trial import Trial
 
 Json = dict[str, Any]
 
 
-def counts(run: Run) -> dict[str, int]:
+def counts(trials: Sequence[Trial]) -> dict[str, int]:
     """Return how many trials ended in which way."""
-    trials = run.records().trials()
     cached = sum(trial.cached_from is not None for trial in trials)
     complete = sum(trial.state == "complete" and trial.cached_from is None for trial in trials)
     stopped = sum(trial.state == "stopped" and trial.cached_from is None for trial in trials)
@@ -24,24 +24,43 @@ def counts(run: Run) -> dict[str, int]:
     return {"complete": complete, "stopped_early": stopped, "failed": failed, "cached": cached}
 
 
-def agreement(run: Run) -> dict[str, float]:
-    """Return the rank correlation of what was predicted before each trial with what was measured, by quantity."""
-    pairs: dict[str, list[tuple[float, float]]] = {}
-    for trial in run.records().trials():
+def compared(trials: Sequence[Trial]) -> dict[str, list[tuple[int, float, float]]]:
+    """Return each complete trial's number, what was predicted before it, and what was measured, by quantity."""
+    found: dict[str, list[tuple[int, float, float]]] = {}
+    for trial in trials:
         told = trial.details.get("predicted", {})
         if trial.state != "complete" or trial.kind == "dense" or trial.cached_from is not None:
             continue
         measured = {name: trial.value(name) for name in trial.measurements}
         measured |= {name: trial.details[name] for name in ("divergence",) if name in trial.details}
         for name in sorted(told.keys() & measured.keys()):
-            pairs.setdefault(name, []).append((told[name], measured[name]))
-    return rank_correlations(pairs)
+            found.setdefault(name, []).append((trial.number, told[name], measured[name]))
+    return found
 
 
-def notes(run: Run, front: Front) -> list[str]:
+def agreement(trials: Sequence[Trial]) -> dict[str, float]:
+    """Return the rank correlation of what was predicted before each trial with what was measured, by quantity."""
+    found = compared(trials)
+    return rank_correlations({name: [(told, value) for _, told, value in rows] for name, rows in found.items()})
+
+
+def failures(trials: Sequence[Trial]) -> list[Json]:
+    """Return failed trials by kind of error, most frequent first: ``kind``, ``trials`` and distinct ``messages``."""
+    kinds: dict[str, Json] = {}
+    for trial in trials:
+        if trial.state == "failed":
+            kind, _, message = (trial.error or "unknown").partition(": ")
+            entry = kinds.setdefault(kind, {"kind": kind, "trials": [], "messages": []})
+            entry["trials"].append(trial.number)
+            if message and message not in entry["messages"]:
+                entry["messages"].append(message)
+    return sorted(kinds.values(), key=lambda entry: -len(entry["trials"]))
+
+
+def notes(trials: Sequence[Trial], front: Front) -> list[str]:
     """Return in lines how far predictions agreed with measurements, and the search split with the held-out one."""
-    lines, correlations, optimism = [], agreement(run), front.optimism()
-    guessing = run.records().trials()[front.dense.trial].details.get("guessing", 0.0)
+    lines, correlations, optimism = [], agreement(trials), front.optimism()
+    guessing = trials[front.dense.trial].details.get("guessing", 0.0)
     if front.dense.values.get("accuracy", 1.0) <= guessing:
         lines.append(
             f"the dense model is no better than guessing ({guessing:.3f} by always giving the most frequent label):"
@@ -57,15 +76,16 @@ def notes(run: Run, front: Front) -> list[str]:
 
 def as_json(run: Run, front: Front, points: Sequence[Point]) -> Json:
     """Return the document of ``inspect --json`` for some points of the front."""
+    trials = run.records().trials()
     return {
         "schema_version": 1,
         "study": run.study.name,
         "objectives": {name: dict(entry) for name, entry in front.objectives.items()},
         "dense": dict(front.dense.values),
-        "trials": counts(run),
+        "trials": counts(trials),
         "hypervolume": front.hypervolume(),
         "optimism": front.optimism(),
-        "prediction": agreement(run),
+        "prediction": agreement(trials),
         "front": [point.to_json() for point in points],
     }
 

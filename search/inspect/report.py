@@ -11,17 +11,19 @@ import moocore
 import numpy as np
 from slimfront.search.box import Box
 from slimfront.search.front import PICKS, Front, Point, readable
-from slimfront.search.inspect.data import counts, notes
+from slimfront.search.inspect.data import agreement, compared, counts, failures, notes
+from slimfront.search.inspect.distilled import distilled
+from slimfront.search.inspect.importance import importance, short
 from slimfront.search.inspect.plot import SCALE
 from slimfront.search.inspect.table import summary
 from slimfront.search.run import Run, write_atomically
 from slimfront.search.trial import Trial
 
 Json = dict[str, Any]
-TEMPLATE = Path(__file__).with_name("report.html.jinja")
-# The axes whose values are shown layer by layer, with what they are called there.
+HERE = Path(__file__).parent
 # What is predicted relative to the dense model's.
 RELATIVE = ("latency", "throughput", "energy")
+# The axes whose values are shown layer by layer, with what they are called there.
 LAYERED = {"bits": "bits", "sparsity": "share of units removed", "unstructured": "zeros", "depth": "blocks"}
 
 
@@ -31,12 +33,19 @@ def write_report(run: Run, front: Front, path: Path) -> None:
     from markupsafe import Markup
     from plotly.offline import get_plotlyjs
 
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    loader = jinja2.FileSystemLoader(HERE)
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     told = document(run, front)
     # Within a script no character may end it.
-    text = json.dumps(_brief(told), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    write_atomically(path, template.render(text=Markup(text), plotly=get_plotlyjs(), **told))
+    shown = {name: value for name, value in told.items() if name not in ("importance", "failures", "notes", "answers")}
+    text = json.dumps(_brief(shown), separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
+    parts = {name: Markup((HERE / f"report.{name}").read_text(encoding="utf-8")) for name in ("css", "js")}
+    page = environment.get_template("report.html.jinja").render(
+        text=Markup(text), plotly=Markup(get_plotlyjs()), **parts, **told
+    )
+    write_atomically(path, page)
 
 
 def _brief(value: Any) -> Any:
@@ -50,28 +59,32 @@ def _brief(value: Any) -> Any:
 
 def document(run: Run, front: Front) -> Json:
     """Return everything that the report shows, as JSON."""
-    trials = run.records().trials()
+    records = run.records()
+    trials = records.trials()
     rivals = front.rivals()
     chosen = {point.trial for point in front.points}
     knee = front.pick("knee").trial if front.points else front.dense.trial
-    over = axes(front.dense.configuration)
-    points = [_point(front, point, over, point.trial in chosen, rivals.get(point.trial)) for point in front.everything]
+    parameters = list(front.dense.configuration)
+    points = [_point(front, point, point.trial in chosen, rivals.get(point.trial)) for point in front.everything]
     return {
         "name": run.study.name,
         "run": str(run.folder),
         "target": f"{run.study.target.runtime}, {run.study.target.threads} thread(s), {run.study.target.tokens} tokens",
         "answers": answers(front),
-        "notes": notes(run, front),
-        "counts": {name.replace("_", " "): number for name, number in counts(run).items()},
+        "notes": notes(trials, front),
+        "counts": {name.replace("_", " "): number for name, number in counts(trials).items()},
         "objectives": [_objective(front, name) for name in front.objectives],
         "limits": [f"{name} {limit.text}" for name, limit in front.limits.items()],
-        "axes": over,
+        "parameters": parameters,
+        "axes": axes(parameters),
         "dense": front.dense.trial,
         "knee": knee,
         "points": points,
         "history": history(front, trials),
-        "predictions": predictions(trials),
-        "failures": [{"trial": t.number, "error": t.error} for t in trials if t.state == "failed"],
+        "predictions": predictions(front, trials),
+        "importance": importance(records, trials),
+        "distilled": distilled(trials, front.objectives),
+        "failures": failures(trials),
         "hypervolume": front.hypervolume(),
     }
 
@@ -122,7 +135,7 @@ def _objective(front: Front, name: str) -> Json:
     return {"name": name, "unit": unit, "scale": scale, "less": entry["direction"] == "minimize"}
 
 
-def _point(front: Front, point: Point, over: Sequence[Json], on_front: bool, rival: int | None) -> Json:
+def _point(front: Front, point: Point, on_front: bool, rival: int | None) -> Json:
     return {
         "trial": point.trial,
         "kind": point.kind,
@@ -136,31 +149,30 @@ def _point(front: Front, point: Point, over: Sequence[Json], on_front: bool, riv
         "again": {name: readable(value, front.units[name]) for name, value in point.held_out.items()}
         | {name: readable(entry["value"], front.units[name]) for name, entry in point.final.items()},
         "summary": "dense" if point.trial == front.dense.trial else summary(point.configuration),
-        "layers": [layers(point.configuration, axis) for axis in over],
-        "settings": {k: v for k, v in point.configuration.items() if k.partition("/")[0] not in LAYERED},
+        "configuration": list(point.configuration.values()),
         "information": dict(point.information),
     }
 
 
-def axes(configuration: Mapping[str, Any]) -> list[Json]:
-    """Return the axes that go over layers, with blocks and roles: all configurations of a run have the same."""
-    found: dict[str, Json] = {}
-    for name in configuration:
+def axes(parameters: Sequence[str]) -> list[Json]:
+    """Return the axes that go over layers, with blocks and roles: all configurations of a run have the same.
+
+    Returns:
+        ``axis``, ``title``, ``blocks``, ``roles`` and ``cells``: the place of a block's and role's parameter among all.
+    """
+    found: dict[str, dict[tuple[str, str], int]] = {}
+    for number, name in enumerate(parameters):
         axis, _, place = name.partition("/")
         if axis in LAYERED:
             block, _, role = place.rpartition(".")
-            entry = found.setdefault(axis, {"axis": axis, "title": LAYERED[axis], "blocks": {}, "roles": {}})
-            entry["blocks"][block or place] = entry["roles"][role if block else "all"] = None
-    return [{**entry, "blocks": list(entry["blocks"]), "roles": list(entry["roles"])} for entry in found.values()]
+            found.setdefault(axis, {})[(block, role) if block else (place, "all")] = number
+    return [_axis(axis, places) for axis, places in found.items()]
 
 
-def layers(configuration: Mapping[str, Any], axis: Json) -> list[list[Any]]:
-    """Return a configuration's values of one axis, a row for each block, a column for each role."""
-    name = axis["axis"]
-    return [
-        [configuration.get(f"{name}/{block}" if role == "all" else f"{name}/{block}.{role}") for role in axis["roles"]]
-        for block in axis["blocks"]
-    ]
+def _axis(axis: str, places: Mapping[tuple[str, str], int]) -> Json:
+    blocks, roles = (list(dict.fromkeys(key[side] for key in places)) for side in (0, 1))
+    cells = [[places.get((block, role)) for role in roles] for block in blocks]
+    return {"axis": axis, "title": LAYERED[axis], "blocks": short(blocks), "roles": roles, "cells": cells}
 
 
 def history(front: Front, trials: Sequence[Trial]) -> list[list[float]]:
@@ -179,15 +191,20 @@ def history(front: Front, trials: Sequence[Trial]) -> list[list[float]]:
     return found
 
 
-def predictions(trials: Sequence[Trial]) -> dict[str, list[list[float]]]:
-    """Return what was predicted before each trial and what was measured, in shares of dense, by objective."""
-    dense, found = trials[0], dict[str, list[list[float]]]()
-    for trial in trials[1:]:
-        told = trial.details.get("predicted", {})
-        if trial.state != "complete" or trial.cached_from is not None:
-            continue
-        for name in told.keys() & trial.measurements.keys():
-            base = dense.value(name) or 1.0
-            predicted = told[name] if name in RELATIVE else told[name] / base
-            found.setdefault(name, []).append([predicted, trial.value(name) / base])
-    return found
+def predictions(front: Front, trials: Sequence[Trial]) -> list[Json]:
+    """Return what was predicted before each trial and what was measured, by quantity; nothing of what is always exact.
+
+    Returns:
+        ``name``, ``unit``, ``pairs`` of trial, prediction and measurement, and Spearman's ``correlation``, or None.
+    """
+    found = compared(trials)
+    known = agreement(trials)
+    told = []
+    for name, rows in found.items():
+        dense = front.dense.values.get(name)
+        share = name in RELATIVE and dense
+        pairs = [[number, told, value / dense if share and dense else value] for number, told, value in rows]
+        unit = "share of dense" if share else "nat" if name == "divergence" else ""
+        if any(predicted != measured for _, predicted, measured in pairs):
+            told.append({"name": name, "unit": unit, "pairs": pairs, "correlation": known.get(name)})
+    return told

@@ -42,12 +42,12 @@ def _again(front: Front, point: Point) -> str:
             text += f" ({change['value']:+.4f} ± {(high - low) / 2:.4f})"
         parts.append(text)
     for name, entry in point.final.items():
-        parts.append(readable(entry["value"], front.units[name]) + _times(entry["value"], front.dense.values[name]))
+        parts.append(readable(entry["value"], front.units[name]) + times(entry["value"], front.dense.values[name]))
         parts += ["noisy"] if entry.get("noisy") else []
     return ", ".join(parts) or "–"
 
 
-def _times(value: float, dense: float) -> str:
+def times(value: float, dense: float) -> str:
     """Return in words how a value that should be small compares with the dense model's."""
     if not value or not dense:
         return ""
@@ -64,7 +64,7 @@ def _cell(front: Front, point: Point, name: str) -> str:
         low, high = (readable(end, front.units[name]).split(" ")[0] for end in point.intervals[name])
         text += f" [{low}, {high}{', noisy' if name in point.noisy else ''}]"
     if front.objectives[name]["direction"] == "minimize":
-        return text + _times(value, dense)
+        return text + times(value, dense)
     return f"{text} ({value - dense:+.4f})"
 
 
