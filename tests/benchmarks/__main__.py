@@ -25,6 +25,8 @@ NAMES = (
     "rungs",
     "recipes",
     "joint",
+    "targets",
+    "scaling",
     "latency",
 )
 
