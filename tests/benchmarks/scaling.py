@@ -57,9 +57,10 @@ def main(folder: Path) -> None:
     full = ", ".join(f"{mean / spent:.0f} ({name})" for name, spent in asking.items())
     text = f"""
 Simulated: {TRIALS} trials whose times are drawn from the {len(done)} of an hour of search of the shipped study
-(mean {mean:.1f} s, median {np.median(seconds):.1f} s), and the coordinator's time for each trial as `asking` measured it.
-The coordinator is busy all the time from about so many workers on: {full}. Then let several searches share one study:
-each `slimfront launch --storage URL` has a coordinator and workers of its own, and what one measures all know.
+(mean {mean:.1f} s, median {np.median(seconds):.1f} s: some are distilled, most stop early), and the coordinator's
+time for each trial as `asking` measured it. The coordinator is busy all the time from about so many workers on:
+{full}. Then let several searches share one study: each `slimfront launch --storage URL`
+has a coordinator and workers of its own, and what one measures all know.
 """
     header = ("workers", *(f"{name}: trials a second (share of the workers' time)" for name in asking))
     write("scaling", "One coordinator and many workers", text, header, rows)
