@@ -12,6 +12,17 @@ from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
+from slimfront.search.options import (
+    Engine,
+    Format,
+    Pick,
+    RunFolder,
+    Sampler,
+    StudyFile,
+    Target,
+    Weights,
+    Where,
+)
 
 app = typer.Typer(
     help="Search sparsity, bit-widths and distillation together; get the Pareto front of size, latency and accuracy.",
@@ -20,13 +31,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file.")]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
-Target = Annotated[str | None, typer.Option("--target", help="The runtime, in place of the study's.")]
-Where = Annotated[list[str] | None, typer.Option("--where", help='Filter, such as "size <= 20MB"; repeatable.')]
-# Spelled out here: to ask the registry would import it all for a line of help.
-CHOICES = "evolution, tpe, nsga2, nsga3, gp or random"
-Pick = Annotated[str | None, typer.Option("--pick", help="knee, smallest, fastest or most-accurate.")]
 
 
 class Interrupted(BaseException):
@@ -48,9 +52,9 @@ def launch(
     trials: Annotated[int | None, typer.Option(help="Configurations to evaluate.")] = None,
     timeout: Annotated[str | None, typer.Option(help="Longest time, such as 30m.")] = None,
     target: Target = None,
-    engine: Annotated[str | None, typer.Option(help="Where trials run: optuna or ray.")] = None,
+    engine: Engine = None,
     address: Annotated[str | None, typer.Option(help="A Ray cluster's address.")] = None,
-    sampler: Annotated[str | None, typer.Option(help=f"What chooses configurations: {CHOICES}.")] = None,
+    sampler: Sampler = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the search.")] = None,
     new: Annotated[bool, typer.Option("--new", help="Begin another run beside an earlier one.")] = False,
@@ -95,6 +99,7 @@ def inspect(
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     where: Where = None,
     pick: Pick = None,
+    weights: Weights = None,
     plot: Annotated[Path | None, typer.Option(help="Write a picture, .png or .svg.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write a report that opens without a network.")] = None,
 ) -> None:
@@ -103,6 +108,7 @@ def inspect(
     from slimfront.search.inspect import plot as plots
     from slimfront.search.inspect.report import write_report
     from slimfront.search.inspect.table import front_table
+    from slimfront.search.picking import parse_weights
     from slimfront.search.run import Run
     from slimfront.studies.errors import StudyError
 
@@ -115,7 +121,9 @@ def inspect(
     if html is not None:
         write_report(opened, front, html)
         _say(f"report: {html}")
-    points = (front.pick(pick, where or ()),) if pick else front.where(where or ())
+    points = front.where(where or ())
+    if pick is not None or weights is not None:
+        points = (front.pick(pick, where or (), parse_weights(weights) if weights is not None else None),)
     if plot is not None:
         plots.draw_front(front, plot, opened.study.name)
         _say(f"picture: {plot}")
@@ -140,18 +148,22 @@ def export(
     out: Annotated[Path, typer.Option(help="The folder to write.")],
     trial: Annotated[int | None, typer.Option(help="The trial's number.")] = None,
     pick: Pick = None,
+    weights: Weights = None,
     where: Where = None,
-    to: Annotated[str | None, typer.Option(help="openvino, onnx or pytorch; that of the run's target.")] = None,
+    to: Format = None,
     examples: Annotated[bool, typer.Option(help="Ship the search split's texts for verification.")] = True,
 ) -> None:
     """Write the deployable model of one point."""
     from slimfront.search.export import export as write
+    from slimfront.search.picking import parse_weights
     from slimfront.search.run import Run
     from slimfront.studies.errors import StudyError
 
-    if trial is not None and (pick or where):
-        raise StudyError("choose a trial or a pick", where="--trial", given=trial, hint="leave --pick and --where out")
-    chosen = trial if trial is not None else Run.open(run).front().pick(pick or "knee", where or ()).trial
+    if trial is not None and (pick or weights or where):
+        hint = "leave --pick, --weights and --where out"
+        raise StudyError("choose a trial or a pick", where="--trial", given=trial, hint=hint)
+    wanted = parse_weights(weights) if weights is not None else None
+    chosen = trial if trial is not None else Run.open(run).front().pick(pick, where or (), wanted).trial
     write(run, chosen, out, to, examples)
     _say(f"trial {chosen} written to {out}; next: slimfront verify {out}")
     print(out)
@@ -196,9 +208,7 @@ def verify(folder: Annotated[Path, typer.Argument(metavar="DIR", help="An export
 @app.command()
 def remeasure(
     run: RunFolder,
-    target: Annotated[
-        str | None, typer.Option("--target", help="Another runtime, for which the files are made.")
-    ] = None,
+    target: Target = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure a front anew, here or on another runtime: size and latency, and accuracy where answers are others."""

@@ -10,12 +10,14 @@ from typing import Any
 import moocore
 import numpy as np
 from slimfront.search.box import Box
-from slimfront.search.front import PICKS, Front, Point, readable
+from slimfront.search.front import Front, Point
 from slimfront.search.inspect.data import counts, notes
 from slimfront.search.inspect.plot import SCALE
 from slimfront.search.inspect.table import summary
+from slimfront.search.picking import PICKS
 from slimfront.search.records import Records, Trial
 from slimfront.search.run import Run, write_atomically
+from slimfront.studies.limits import readable
 
 Json = dict[str, Any]
 TEMPLATE = Path(__file__).with_name("report.html.jinja")

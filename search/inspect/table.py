@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rich.table import Table
-from slimfront.search.front import Front, Point, readable
+from slimfront.search.front import Front, Point
 from slimfront.spaces.axes.depth import removed_blocks
 from slimfront.spaces.axes.unstructured import PREFIX as UNSTRUCTURED
 from slimfront.spaces.axes.vocabulary import REMOVED
 from slimfront.spaces.configuration import Configuration
+from slimfront.studies.limits import readable
 
 
 def front_table(front: Front, points: Sequence[Point], title: str) -> Table:

@@ -127,13 +127,6 @@ def test_three_lines_of_python(run: Path, tmp_path: Path) -> None:
     assert slimfront("verify", tmp_path / "out").returncode == 0
 
 
-def test_help_names_every_choice() -> None:
-    from slimfront.search.cli import CHOICES
-    from slimfront.search.samplers import SAMPLERS
-
-    assert sorted(CHOICES.replace(" or ", ", ").split(", ")) == sorted(SAMPLERS.names())
-
-
 def test_places_that_cannot_be_written_are_named(run: Path, tmp_path: Path) -> None:
     for option in ("--html", "--plot"):
         assert "No such file" in refused(2, "inspect", run, option, tmp_path / "nowhere" / "a.png")
