@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import moocore
 import numpy as np
@@ -18,6 +18,9 @@ from slimfront.search.rivals import rivals
 from slimfront.spaces.configuration import Configuration
 from slimfront.studies.errors import NoFeasiblePoint, StudyError
 from slimfront.studies.limits import Limit, parse_where, readable
+
+if TYPE_CHECKING:
+    import pandas
 
 Json = dict[str, Any]
 Values = Mapping[str, float]
@@ -219,6 +222,24 @@ class Front:
         See :class:`slimfront.search.box.Box`.
         """
         return Box.of(self.objectives, self.dense.values, self.limits).hypervolume([p.values for p in self.points])
+
+    def frame(self, everything: bool = False) -> pandas.DataFrame:
+        """Return the points as a pandas frame by trial, with the columns of ``inspect --csv``.
+
+        Args:
+            everything: All complete trials, not only the front's.
+        """
+        import pandas
+        from slimfront.search.inspect.data import rows
+
+        points = self.everything if everything else self.points
+        return pandas.DataFrame(rows(self, points)).set_index("trial") if points else pandas.DataFrame()
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a table and a picture."""
+        from slimfront.search.inspect.notebook import as_html
+
+        return as_html(self)
 
 
 def _broken(limit: Limit, point: Point, dense: Point) -> float:

@@ -60,3 +60,12 @@ Weights = Annotated[
     str | None,
     typer.Option("--weights", help='Pick by how much each objective counts: "size=1,latency=2,accuracy=5".'),
 ]
+Compare = Annotated[
+    tuple[str, str] | None,
+    typer.Option(
+        "--compare",
+        metavar="A B",
+        help="Compare two points: trial numbers, dense or a pick; RUN2:17 and the like are of another run.",
+        autocompletion=completing(("dense", *PICKS)),
+    ),
+]
