@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from slimfront.search.authoring import init, schema
 from slimfront.search.exits import Interrupted, run_and_exit
 from slimfront.search.options import (
     Compare,
@@ -254,6 +255,10 @@ def doctor() -> None:
     print("\n".join(lines))
     if missing:
         raise MissingError("something is missing on this machine", given=", ".join(missing), hint="install it")
+
+
+app.command()(init)
+app.command()(schema)
 
 
 def main() -> None:

@@ -39,6 +39,7 @@ def as_html(front: Front) -> str:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         title=title,
+        count=len(front.points),
         heads=["trial", *front.objectives, "what was done"],
         rows=rows,
         hypervolume=front.hypervolume(),
