@@ -98,8 +98,10 @@ def draft_study(
 
 def scalar(text: str) -> str:
     """Return a text as YAML that is read as this text."""
-    plain = PLAIN.fullmatch(text) and text.lower() not in WORDS
-    return text if plain else json.dumps(text, ensure_ascii=True)
+    if PLAIN.fullmatch(text) and text.lower() not in WORDS:
+        return text
+    shown = (c if c.isprintable() and c not in '"\\' else f"\\U{ord(c):08x}" for c in text)
+    return f'"{"".join(shown)}"'
 
 
 def _place(text: str, option: str) -> Place:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.commands import forked, slimfront
+from tests.commands import checked, forked, slimfront
 
 StudyFile = Callable[..., Path]
 
@@ -96,7 +96,8 @@ def test_a_damaged_artifact_is_made_again(run: Path, tmp_path: Path) -> None:
     damaged.write_bytes(data)
     done = slimfront("export", tmp_path / "run", "--trial", 0, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert slimfront("verify", tmp_path / "out").returncode == 0
+    done = slimfront("verify", tmp_path / "out")
+    assert done.returncode == 0 and checked("verify", done.stdout)["examples"] == 80
 
 
 def test_plots_are_pictures(run: Path, tmp_path: Path) -> None:
@@ -110,7 +111,7 @@ def test_timeout_ends_with_what_is_there(study_file: StudyFile, tmp_path: Path) 
     start = time.monotonic()
     done = slimfront("launch", study_file("bert", trials=500), "--run", tmp_path / "run", "--timeout", "20s")
     assert done.returncode == 0, done.stderr
-    document = json.loads(forked("inspect", tmp_path / "run", "--json").stdout)
+    document = checked("inspect", forked("inspect", tmp_path / "run", "--json").stdout)
     assert 0 < document["trials"]["complete"] < 500 and document["front"]
     assert time.monotonic() - start < 120
 
