@@ -40,7 +40,7 @@ def test_help_names_every_choice() -> None:
 def test_the_shell_completes(line: str, expected: set[str]) -> None:
     """What bash asks the command for, as the script of ``--show-completion`` does."""
     words = line.split(" ")
-    asked = {"_SLIMFRONT_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}
+    asked = {"_SLIMFRONT_COMPLETE": "complete_bash", "COMP_WORDS": "\n".join(words), "COMP_CWORD": str(len(words) - 1)}
     code = "import sys; sys.argv = ['slimfront']; from slimfront.search.cli import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, **asked}, capture_output=True, text=True, check=False
