@@ -68,7 +68,8 @@ def test_a_folder_that_is_not_there(command: str, run: Path, tmp_path: Path) -> 
 def test_wrong_options(run: Path, tmp_path: Path, study_file: StudyFile) -> None:
     assert "knee, balanced" in refused(2, "inspect", run, "--pick", "knie")
     assert "size=1,latency=2" in refused(2, "inspect", run, "--weights", "size")
-    assert "leave one out" in refused(2, "export", run, "--pick", "knee", "--weights", "size=1", "--out", tmp_path / "x")
+    both = ("--pick", "knee", "--weights", "size=1")
+    assert "leave one out" in refused(2, "export", run, *both, "--out", tmp_path / "x")
     assert "--compare" in refused(2, "inspect", run, "--compare", "dense", "knie")
     assert "nearest" in refused(1, "inspect", run, "--where", "size <= 1 B")
     assert "--plot" in refused(2, "inspect", run, "--plot", tmp_path / "x.doc")
