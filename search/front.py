@@ -6,25 +6,24 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import moocore
 import numpy as np
 import numpy.typing as npt
+from slimfront.search.binding import bindings
 from slimfront.search.box import Box
+from slimfront.search.picking import choose, weigh
 from slimfront.search.rivals import rivals
 from slimfront.spaces.configuration import Configuration
-from slimfront.studies.errors import NoFeasiblePoint, StudyError, nearest
-from slimfront.studies.limits import Limit, parse_where
+from slimfront.studies.errors import NoFeasiblePoint, StudyError
+from slimfront.studies.limits import Limit, parse_where, readable
+
+if TYPE_CHECKING:
+    import pandas
 
 Json = dict[str, Any]
 Values = Mapping[str, float]
-PICKS: Mapping[str, tuple[str, ...]] = {
-    "knee": (),
-    "smallest": ("size", "download", "memory"),
-    "fastest": ("latency", "throughput"),
-    "most-accurate": ("accuracy", "f1", "mcc", "divergence"),
-}
 
 
 @dataclass(frozen=True)
@@ -138,15 +137,19 @@ class Front:
 
         Raises:
             StudyError: a filter is malformed.
-            NoFeasiblePoint: none passes; the nearest are named.
+            NoFeasiblePoint: none passes; how far each budget is out of reach is told, and the nearest are named.
         """
         limits = [parse_where(text, self.units) for text in filters]
         passing = tuple(p for p in self.points if all(_broken(limit, p, self.dense) <= 0 for limit in limits))
         if not passing:
+            budgets = limits if self.points else [*self.limits.values(), *limits]
+            candidates = self.points or self.everything
+            bound = bindings(budgets, candidates, self.dense.values) if candidates else []
             raise NoFeasiblePoint(
                 "no point of the front passes these filters" if self.points else "no trial keeps the constraints",
                 given="; ".join(filters) or None,
-                allowed=f"nearest: {self.nearest(limits)}",
+                details=[binding.tell(self.units) for binding in bound],
+                allowed=f"nearest: {self.nearest(budgets)}",
                 hint="relax the filter or the study's constraints, or search longer",
             )
         return passing
@@ -162,37 +165,39 @@ class Front:
         chosen = sorted(candidates, key=lambda point: (excess(point), point.trial))[:count]
         return "; ".join(f"trial {p.trial} ({describe(p, self.units)})" for p in chosen) or "none yet"
 
-    def pick(self, how: str = "knee", where: str | Sequence[str] = ()) -> Point:
-        """Return one point.
+    def pick(
+        self,
+        how: str | None = None,
+        where: str | Sequence[str] = (),
+        weights: Mapping[str, float] | None = None,
+    ) -> Point:
+        """Return one point, the knee where nothing else is asked for.
 
         Args:
-            how: ``knee``, ``smallest``, ``fastest`` or ``most-accurate``. The knee is the point closest to the
-                best value of every objective, each scaled to 0 … 1 over the points that pass. Of points that are alike
-                in the wanted objective the closest one is picked.
+            how: ``knee``, ``balanced``, ``smallest``, ``fastest`` or ``most-accurate``. The knee is the point closest
+                to the best value of every objective, each scaled to 0 … 1 over the points that pass. Balanced is the
+                point with the largest product of gains, in which all objectives weigh alike; see
+                :mod:`slimfront.search.picking`. Of points alike in the wanted objective the closest one is picked.
             where: One filter or several.
+            weights: How much each objective counts, in place of ``how``: the point with the largest weighted sum of
+                gains, each on a logarithmic scale from 0 for the worst point that passes to 1 for the best.
 
         Raises:
-            StudyError: there is no such way to pick, or a filter is malformed.
+            StudyError: there is no such way to pick, or a filter or a weight is malformed.
             NoFeasiblePoint: no point passes.
         """
-        if how not in PICKS:
-            near = nearest(how, PICKS)
+        if how is not None and weights is not None:
             raise StudyError(
-                "there is no such way to pick a point",
-                where="--pick",
-                given=how,
-                allowed=", ".join(PICKS),
-                hint=f"did you mean {near!r}?" if near else None,
+                "choose a way to pick or weights", where="--pick, --weights", given=how, hint="leave one out"
             )
         points = self.where([where] if isinstance(where, str) else list(where))
-        away = np.linalg.norm(_scaled(losses(self.objectives, points)), axis=1)
-        if how == "knee":
-            return points[int(np.argmin(away))]
-        wanted = next((name for name in PICKS[how] if name in self.objectives), None)
-        if wanted is None:
-            raise StudyError(f"the study has no objective {' or '.join(PICKS[how])}", where="--pick", given=how)
-        sign = 1 if self.objectives[wanted]["direction"] == "minimize" else -1
-        return min(zip(points, away, strict=True), key=lambda pair: (sign * pair[0].values[wanted], pair[1]))[0]
+        values = losses(self.objectives, points)
+        row = (
+            choose(how or "knee", self.objectives, values)
+            if weights is None
+            else weigh(weights, self.objectives, values)
+        )
+        return points[row]
 
     def optimism(self) -> float | None:
         """Return by how much more accurate the front seems on the search split than on the held-out one.
@@ -218,6 +223,24 @@ class Front:
         """
         return Box.of(self.objectives, self.dense.values, self.limits).hypervolume([p.values for p in self.points])
 
+    def frame(self, everything: bool = False) -> pandas.DataFrame:
+        """Return the points as a pandas frame by trial, with the columns of ``inspect --csv``.
+
+        Args:
+            everything: All complete trials, not only the front's.
+        """
+        import pandas
+        from slimfront.search.inspect.data import rows
+
+        points = self.everything if everything else self.points
+        return pandas.DataFrame(rows(self, points)).set_index("trial") if points else pandas.DataFrame()
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a table and a picture."""
+        from slimfront.search.inspect.notebook import as_html
+
+        return as_html(self)
+
 
 def _broken(limit: Limit, point: Point, dense: Point) -> float:
     return limit.violation(point.values[limit.objective], dense.values)
@@ -242,21 +265,6 @@ def non_dominated(values: npt.NDArray[np.float64]) -> list[int]:
     return [int(i) for i in np.flatnonzero(moocore.is_nondominated(values, keep_weakly=False))]
 
 
-def _scaled(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    low, high = values.min(0), values.max(0)
-    scaled: npt.NDArray[np.float64] = (values - low) / np.where(high > low, high - low, 1)
-    return scaled
-
-
 def describe(point: Point, units: Mapping[str, str]) -> str:
     """Return a point's values in readable units."""
     return ", ".join(f"{name} {readable(value, units[name])}" for name, value in point.values.items())
-
-
-def readable(value: float, unit: str) -> str:
-    """Return a value in a unit that people read."""
-    if unit == "byte":
-        return f"{value / 1e6:.2f} MB"
-    if unit in ("nat", "J"):
-        return f"{value:.3g} {unit}"
-    return f"{value:.3f} ms" if unit == "ms" else f"{value:.4f}"

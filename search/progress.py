@@ -11,10 +11,10 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 from slimfront.search.coordinator import Progress as SearchProgress
-from slimfront.search.front import readable
 from slimfront.search.inspect.table import times
 from slimfront.search.launching import Listener
 from slimfront.search.trial import Trial
+from slimfront.studies.limits import readable
 
 EVERY_S = 5.0
 

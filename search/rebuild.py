@@ -22,8 +22,8 @@ from slimfront.studies.errors import RecordsError, SlimfrontError, StudyError
 Json = dict[str, Any]
 
 
-def recorded(run: Run, number: int) -> Trial:
-    """Return a trial whose artifact was measured.
+def recorded(run: Run, number: int, where: str = "--trial") -> Trial:
+    """Return a trial whose artifact was measured; ``where`` its number was given is told where there is none.
 
     Raises:
         StudyError: there is no such trial, or it has no artifact.
@@ -36,7 +36,7 @@ def recorded(run: Run, number: int) -> Trial:
         state = f": it is {found.state}" + (" early" if found.state == "stopped" else "") if found else ""
         raise StudyError(
             f"no trial of this number was measured to its end{state}",
-            where="--trial",
+            where=where,
             given=number,
             allowed=shown,
             hint="choose one with 'slimfront inspect'",

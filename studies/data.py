@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import importlib.metadata
 import json
 import random
@@ -18,11 +17,10 @@ from slimfront.studies.cache import cached, file_sha256
 from slimfront.studies.errors import StudyError, nearest, one_line
 from slimfront.studies.schema import DataSpec
 from slimfront.studies.sources import locate
+from slimfront.studies.tables import load_table, require_column
 
-SUFFIXES = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".json": "jsonl", ".parquet": "parquet"}
 # Counted up when the same file gives other splits.
 FILE, VERSION = "splits.json", 3
-BUILDERS = {"csv": "csv", "tsv": "csv", "jsonl": "json", "parquet": "parquet"}
 
 
 @dataclass(frozen=True)
@@ -109,9 +107,9 @@ def _from_json(part: dict[str, Any]) -> Examples:
 
 
 def _splits(spec: DataSpec, where: str, scratch: str | None = None) -> Splits:
-    table = _load_table(spec, where, scratch)
+    table = load_table(spec, where, scratch)
     for key in ("text", "text_pair", "label", "group"):
-        _require_column(table.column_names, getattr(spec, key), f"{where}.{key}")
+        require_column(table.column_names, getattr(spec, key), f"{where}.{key}")
     rows, names = _rows(table, spec, where)
     labelled = [row for row in rows if row[1] != UNLABELLED]
     counts = _counts(spec, len(labelled), where)
@@ -131,66 +129,6 @@ def _splits(spec: DataSpec, where: str, scratch: str | None = None) -> Splits:
     if len(free) > MOST_UNLABELLED:
         free = random.Random(spec.splits.seed).sample(free, MOST_UNLABELLED)
     return Splits(examples[0], examples[1], examples[2], _examples(free), names)
-
-
-def _load_table(spec: DataSpec, where: str, scratch: str | None) -> Any:
-    import datasets
-
-    datasets.disable_progress_bars()
-    place = locate(spec, where)
-    try:
-        if spec.hub is not None:
-            return datasets.load_dataset(place, spec.config, split=spec.split, revision=spec.revision)
-        kind = spec.format or _format(Path(place), where)
-        options: dict[str, Any] = {}
-        if BUILDERS[kind] == "csv":
-            # A text that reads "NA" is a text, and a label 01 is not the label 1.
-            names = (spec.text, spec.text_pair, spec.label, spec.group)
-            as_written = {"converters": {name: str for name in names if name}, "keep_default_na": False}
-            options = {"encoding": spec.encoding, "sep": "\t" if kind == "tsv" else ",", **as_written}
-        files = {"rows": glob.escape(place)}
-        return datasets.load_dataset(BUILDERS[kind], data_files=files, split="rows", cache_dir=scratch, **options)
-    except StudyError:
-        raise
-    except Exception as error:
-        raise StudyError(
-            "the data cannot be loaded",
-            where=where,
-            given=place,
-            allowed="a hub data set, or a CSV, TSV, JSON Lines or Parquet file",
-            hint=_cause(error),
-        ) from error
-
-
-def _cause(error: BaseException) -> str:
-    root = error.__cause__ or error
-    return f"{type(root).__name__}: {one_line(str(root), 200)}"
-
-
-def _format(path: Path, where: str) -> str:
-    for suffix in path.suffixes:
-        if suffix in SUFFIXES:
-            return SUFFIXES[suffix]
-    raise StudyError(
-        "the format cannot be read from the file's name",
-        where=f"{where}.format",
-        given=path.name,
-        allowed="csv, tsv, jsonl, parquet",
-        hint=f"add '{where}.format'",
-    )
-
-
-def _require_column(columns: Sequence[str], name: str | None, where: str) -> None:
-    if name is None or name in columns:
-        return
-    near = nearest(name, columns)
-    raise StudyError(
-        "the data have no such column",
-        where=where,
-        given=name,
-        allowed=", ".join(columns),
-        hint=f"did you mean {near!r}?" if near else f"name one of the columns at {where}",
-    )
 
 
 def _rows(table: Any, spec: DataSpec, where: str) -> tuple[list[tuple[Any, int, Any]], tuple[str, ...]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 def nearest(name: object, options: Iterable[str]) -> str | None:
@@ -36,6 +36,7 @@ class SlimfrontError(Exception):
         given: The value that was given.
         allowed: What would have been accepted.
         hint: The next step.
+        details: More about what was given, in lines.
     """
 
     exit_code = 70
@@ -48,14 +49,17 @@ class SlimfrontError(Exception):
         given: object = None,
         allowed: str | None = None,
         hint: str | None = None,
+        details: Sequence[str] = (),
     ) -> None:
         super().__init__(message)
         self.message, self.where, self.given, self.allowed, self.hint = message, where, given, allowed, hint
+        self.details = tuple(details)
 
     def __str__(self) -> str:
         lines = [f"{self.where}: {self.message}" if self.where else self.message]
         if self.given is not None:
             lines.append(f"  given:   {one_line(self.given)}")
+        lines += [f"           {line}" for line in self.details]
         if self.allowed:
             lines.append(f"  allowed: {self.allowed}")
         if self.hint:

@@ -143,3 +143,12 @@ def _hint(text: str, near: str | None) -> str:
     if re.search(r"[<>](?!=)", text):
         return "write <= or >="
     return f"did you mean {near!r}?" if near else 'write for example "accuracy >= dense - 0.01"'
+
+
+def readable(value: float, unit: str) -> str:
+    """Return a value in a unit that people read."""
+    if unit == "byte":
+        return f"{value / 1e6:.2f} MB"
+    if unit in ("nat", "J"):
+        return f"{value:.3g} {unit}"
+    return f"{value:.3f} ms" if unit == "ms" else f"{value:.4f}"

@@ -24,7 +24,16 @@ def read_study(path: str | Path) -> Study:
         StudyError: the file is missing, is no YAML, or does not describe a study. The message names the key.
     """
     path = Path(path)
-    return parse_study(_load_yaml(_read_text(path), str(path)), str(path))
+    return parse_text(_read_text(path), str(path))
+
+
+def parse_text(text: str, where: str) -> Study:
+    """Check a study given as YAML.
+
+    Raises:
+        StudyError: see :func:`read_study`.
+    """
+    return parse_study(_load_yaml(text, where), where)
 
 
 def parse_study(data: Any, where: str = "study") -> Study:

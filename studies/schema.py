@@ -254,7 +254,9 @@ class DistillationSpec(Strict):
     learning_rate: tuple[Rate, ...] = Field(default=(1e-4,), min_length=1, strict=False)
     batch: int = Field(default=16, ge=1)
 
-    @field_validator("learning_rate", "hidden", "attention", mode="before")
+    @field_validator(
+        "learning_rate", "hidden", "attention", mode="before", json_schema_input_type=float | tuple[float, ...]
+    )
     @classmethod
     def _one_or_more(cls, value: object) -> object:
         return (value,) if isinstance(value, int | float) and not isinstance(value, bool) else value

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 Done = subprocess.CompletedProcess[str]
 
@@ -30,6 +31,16 @@ def forked(*arguments: object, cwd: Path | None = None) -> Done:
         out.seek(0)
         err.seek(0)
         return subprocess.CompletedProcess(command, code, out.read().decode(), err.read().decode())
+
+
+def checked(name: str, text: str) -> Any:
+    """Return what a command printed as JSON, which must be as the schema says that ships."""
+    import jsonschema
+    from slimfront.search.schemas import schema_of
+
+    found = json.loads(text)
+    jsonschema.validate(found, schema_of(name), cls=jsonschema.Draft202012Validator)
+    return found
 
 
 def _command(arguments: Sequence[str], files: tuple[int, int], cwd: Path | None) -> NoReturn:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slimfront.search.export.exporter import Exported
-from slimfront.search.front import readable
 from slimfront.search.inspect.table import summary
+from slimfront.studies.limits import readable
 
 EXAMPLE = """\
 ```python

@@ -1,4 +1,4 @@
-"""A run as JSON and CSV."""
+"""A run as JSON, rows and CSV."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from slimfront.search.front import Front, Point
+from slimfront.search.inspect.documents import Inspected
 from slimfront.search.prediction.agreement import rank_correlations
 from slimfront.search.run import Run
 from slimfront.search.trial import Trial
+from slimfront.spaces.domain import Value
 
 Json = dict[str, Any]
 
@@ -74,10 +76,10 @@ def notes(trials: Sequence[Trial], front: Front) -> list[str]:
     return lines
 
 
-def as_json(run: Run, front: Front, points: Sequence[Point]) -> Json:
+def document(run: Run, front: Front, points: Sequence[Point]) -> Inspected:
     """Return the document of ``inspect --json`` for some points of the front."""
     trials = run.records().trials()
-    return {
+    found = {
         "schema_version": 1,
         "study": run.study.name,
         "objectives": {name: dict(entry) for name, entry in front.objectives.items()},
@@ -88,23 +90,40 @@ def as_json(run: Run, front: Front, points: Sequence[Point]) -> Json:
         "prediction": agreement(trials),
         "front": [point.to_json() for point in points],
     }
+    return Inspected.model_validate(found)
+
+
+def rows(front: Front, points: Sequence[Point]) -> list[dict[str, Value | None]]:
+    """Return one row per point: trial, values, held-out values, final latency, ends of intervals, configuration.
+
+    All rows have the same columns in the same order; what a point does not have is None.
+    """
+    held_out = sorted({name for point in points for name in point.held_out})
+    final = sorted({name for point in points for name in point.final})
+    spread = [name for name in front.objectives if any(name in point.intervals for point in points)]
+    columns = ["trial", *front.objectives, *(f"held_out/{name}" for name in held_out)]
+    columns += [f"final/{name}" for name in final]
+    columns += [f"{end}/{name}" for name in spread for end in ("low", "high")]
+    columns += sorted({name for point in points for name in point.configuration})
+    return [{name: known.get(name) for name in columns} for known in map(_flat, points)]
+
+
+def _flat(point: Point) -> dict[str, Value]:
+    return {
+        "trial": point.trial,
+        **point.values,
+        **{f"held_out/{name}": value for name, value in point.held_out.items()},
+        **{f"final/{name}": entry["value"] for name, entry in point.final.items()},
+        **{f"low/{name}": low for name, (low, _) in point.intervals.items()},
+        **{f"high/{name}": high for name, (_, high) in point.intervals.items()},
+        **point.configuration,
+    }
 
 
 def as_csv(front: Front, points: Sequence[Point]) -> str:
-    """Return one line per point: trial, values, held-out values, configuration."""
-    names = list(front.objectives)
-    held_out = sorted({name for point in points for name in point.held_out})
-    parameters = sorted({name for point in points for name in point.configuration})
-    final = sorted({name for point in points for name in point.final})
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(
-        ["trial", *names, *(f"held_out/{name}" for name in held_out), *(f"final/{name}" for name in final), *parameters]
-    )
-    for point in points:
-        row: list[object] = [point.trial, *(point.values[name] for name in names)]
-        row += [point.held_out.get(name, "") for name in held_out]
-        row += [point.final[name]["value"] if name in point.final else "" for name in final]
-        row += [point.configuration.get(name, "") for name in parameters]
-        writer.writerow(row)
+    """Return :func:`rows` as CSV."""
+    out, found = io.StringIO(), rows(front, points)
+    writer = csv.DictWriter(out, list(found[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(found)
     return out.getvalue()

@@ -4,36 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from slimfront.search.front import Front, Point
 
 SCALE = {"byte": (1e-6, "MB"), "ms": (1.0, "ms"), "fraction": (1.0, ""), "nat": (1.0, "nat"), "J": (1.0, "J")}
 
 
-def draw_front(front: Front, path: Path, title: str) -> None:
+def draw_front(front: Front, out: Path | IO[bytes], title: str, kind: str | None = None) -> None:
     """Draw every pair of objectives: front, dominated trials, dense and uniform settings as landmarks.
 
     Args:
         front: What to draw.
-        path: A ``.png`` or ``.svg`` file.
+        out: A ``.png`` or ``.svg`` file, or a stream.
         title: The study's name.
+        kind: ``png`` or ``svg``; that of the file's name where absent.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure
 
     names = list(front.objectives)
     last = names[-1]
     pairs = [(name, last) for name in names[:-1]]
-    figure, axes = pyplot.subplots(1, len(pairs), figsize=(5.6 * len(pairs), 4.4), squeeze=False, layout="constrained")
+    # Not through pyplot: it would change what a notebook draws with.
+    figure = Figure(figsize=(5.6 * len(pairs), 4.4), layout="constrained")
+    axes = figure.subplots(1, len(pairs), squeeze=False)
     for axis, (x, y) in zip(axes[0], pairs, strict=True):
         _panel(axis, front, x, y)
     axes[0][0].legend(loc="lower right", fontsize=8, frameon=True)
     figure.suptitle(title)
-    figure.savefig(path, dpi=130, metadata={"Date": None} if path.suffix == ".svg" else None)
-    pyplot.close(figure)
+    kind = kind or (out.suffix[1:] if isinstance(out, Path) else "png")
+    figure.savefig(out, format=kind, dpi=130, metadata={"Date": None} if kind == "svg" else None)
 
 
 def _panel(axis: Any, front: Front, x: str, y: str) -> None:

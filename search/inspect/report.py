@@ -10,14 +10,16 @@ from typing import Any
 import moocore
 import numpy as np
 from slimfront.search.box import Box
-from slimfront.search.front import PICKS, Front, Point, readable
+from slimfront.search.front import Front, Point
 from slimfront.search.inspect.data import agreement, compared, counts, failures, notes
 from slimfront.search.inspect.distilled import distilled
 from slimfront.search.inspect.importance import importance, short
 from slimfront.search.inspect.plot import SCALE
 from slimfront.search.inspect.table import summary
+from slimfront.search.picking import PICKS
 from slimfront.search.run import Run, write_atomically
 from slimfront.search.trial import Trial
+from slimfront.studies.limits import readable
 
 Json = dict[str, Any]
 HERE = Path(__file__).parent

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
-from slimfront.search.front import Front, Point, readable
+from slimfront.search.front import Front, Point
 from slimfront.spaces.axes.depth import removed_blocks
 from slimfront.spaces.axes.unstructured import PREFIX as UNSTRUCTURED
 from slimfront.spaces.axes.vocabulary import REMOVED
 from slimfront.spaces.configuration import Configuration
+from slimfront.studies.limits import readable
 
 
 def front_table(front: Front, points: Sequence[Point], title: str) -> Table:
@@ -23,12 +24,15 @@ def front_table(front: Front, points: Sequence[Point], title: str) -> Table:
     shown = [front.dense, *(point for point in points if point.trial != front.dense.trial)]
     rivals = front.rivals()
     for point in shown:
-        cells = [_cell(front, point, name) for name in front.objectives]
-        label = "dense" if point.trial == front.dense.trial else summary(point.configuration)
-        if point.trial in rivals:
-            label += f"; may be beaten by trial {rivals[point.trial]}"
-        table.add_row(str(point.trial), *cells, _again(front, point), label)
+        cells = [cell(front, point, name) for name in front.objectives]
+        table.add_row(str(point.trial), *cells, _again(front, point), label(front, point, rivals))
     return table
+
+
+def label(front: Front, point: Point, rivals: Mapping[int, int]) -> str:
+    """Return what was done to the model of a point, and which other point may beat it."""
+    text = "dense" if point.trial == front.dense.trial else summary(point.configuration)
+    return text + (f"; may be beaten by trial {rivals[point.trial]}" if point.trial in rivals else "")
 
 
 def _again(front: Front, point: Point) -> str:
@@ -55,12 +59,13 @@ def times(value: float, dense: float) -> str:
     return " (1.0×)" if f"{ratio:.1f}" == "1.0" else f" ({ratio:.1f}× {word})"
 
 
-def _cell(front: Front, point: Point, name: str) -> str:
+def cell(front: Front, point: Point, name: str, spread: bool = True) -> str:
+    """Return a value with its interval, unless ``spread`` is false, and how it compares with the dense model's."""
     value, dense = point.values[name], front.dense.values[name]
     text = readable(value, front.units[name])
     if point.trial == front.dense.trial or not dense or not value:
         return text
-    if name in point.intervals:
+    if spread and name in point.intervals:
         low, high = (readable(end, front.units[name]).split(" ")[0] for end in point.intervals[name])
         text += f" [{low}, {high}{', noisy' if name in point.noisy else ''}]"
     if front.objectives[name]["direction"] == "minimize":

@@ -21,7 +21,7 @@ from slimfront.search.run import Run
 from slimfront.studies.cache import file_sha256
 from slimfront.studies.errors import NoFeasiblePoint, RecordsError, StudyError
 
-from tests.commands import forked, slimfront
+from tests.commands import checked, forked, slimfront
 from tests.exports import require_that_an_export_equals_its_record, require_that_the_card_example_runs
 
 StudyFile = Callable[..., Path]
@@ -45,7 +45,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, study_data: Callable[
 
 def test_front_document(finished_run: Path) -> None:
     shown = forked("inspect", finished_run, "--json")
-    document = json.loads(shown.stdout)
+    document = checked("inspect", shown.stdout)
     assert shown.returncode == 0 and "\x1b" not in shown.stdout
     counts = document["trials"]
     assert document["schema_version"] == 1 and counts["complete"] + counts["stopped_early"] == 14
@@ -138,7 +138,7 @@ def test_a_front_that_is_measured_anew(finished_run: Path, tmp_path: Path) -> No
     place.write_text(json.dumps([1 - label for label in json.loads(place.read_text())]))
     done = forked("remeasure", tmp_path / "run", "--json")
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = checked("remeasure", done.stdout)
     assert found["recomputed"] == [other.trial] and found["machine"]
     known = {point.trial: point for point in before.points}
     assert set(found["left"]) == set(known) - {point["trial"] for point in found["front"]}
@@ -159,7 +159,8 @@ def test_a_trial_is_rebuilt_to_the_byte(finished_run: Path, tmp_path: Path) -> N
     trial = next(t for t in records.trials() if t.state == "complete" and t.configuration.get("distillation/steps"))
     done = forked("rebuild", finished_run, "--trial", trial.number, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {"trial": trial.number, "files": dict(trial.files)}
+    rebuilt = checked("rebuild", done.stdout)
+    assert rebuilt == {"schema_version": 1, "trial": trial.number, "files": dict(trial.files)}
     assert {name: file_sha256(tmp_path / "out" / name) for name in trial.files} == trial.files
     assert forked("rebuild", finished_run, "--trial", trial.number, "--out", tmp_path / "out").returncode == 2
     assert "measured to its end" in forked("rebuild", finished_run, "--trial", 999).stderr

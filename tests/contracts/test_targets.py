@@ -14,7 +14,7 @@ from slimfront.search.records import Records
 from slimfront.search.run import Run
 from slimfront.studies.errors import StudyError
 
-from tests.commands import forked, slimfront
+from tests.commands import checked, forked, slimfront
 from tests.exports import require_that_an_export_equals_its_record, require_that_the_card_example_runs
 
 # The format of each target's own files, and the files.
@@ -110,7 +110,7 @@ def test_a_front_moves_to_another_runtime(onnx_run: Path) -> None:
     before = {point.trial: point for point in Run.open(onnx_run).front().points}
     done = forked("remeasure", onnx_run, "--target", "openvino", "--json")
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = checked("remeasure", done.stdout)
     assert found["target"] == "openvino" and not found["left_out"] and len(found["recomputed"]) >= len(before)
     for point in found["front"]:
         files = Run.open(onnx_run).folder / "targets" / "openvino" / f"trial-{point['trial']:05d}"

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.commands import forked, slimfront
+from tests.commands import checked, forked, slimfront
 
 StudyFile = Callable[..., Path]
 
@@ -66,7 +66,12 @@ def test_a_folder_that_is_not_there(command: str, run: Path, tmp_path: Path) -> 
 
 
 def test_wrong_options(run: Path, tmp_path: Path, study_file: StudyFile) -> None:
-    assert "knee, smallest" in refused(2, "inspect", run, "--pick", "knie")
+    assert "knee, balanced" in refused(2, "inspect", run, "--pick", "knie")
+    assert "size=1,latency=2" in refused(2, "inspect", run, "--weights", "size")
+    both = ("--pick", "knee", "--weights", "size=1")
+    assert "leave one out" in refused(2, "export", run, *both, "--out", tmp_path / "x")
+    assert "--compare" in refused(2, "inspect", run, "--compare", "dense", "knie")
+    assert "nearest" in refused(1, "inspect", run, "--where", "size <= 1 B")
     assert "--plot" in refused(2, "inspect", run, "--plot", tmp_path / "x.doc")
     assert "openvino" in refused(2, "export", run, "--to", "openvno", "--out", tmp_path / "x")
     assert "--trial" in refused(2, "export", run, "--trial", 99, "--out", tmp_path / "x")
@@ -96,7 +101,8 @@ def test_a_damaged_artifact_is_made_again(run: Path, tmp_path: Path) -> None:
     damaged.write_bytes(data)
     done = slimfront("export", tmp_path / "run", "--trial", 0, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert slimfront("verify", tmp_path / "out").returncode == 0
+    done = slimfront("verify", tmp_path / "out")
+    assert done.returncode == 0 and checked("verify", done.stdout)["examples"] == 80
 
 
 def test_plots_are_pictures(run: Path, tmp_path: Path) -> None:
@@ -110,7 +116,7 @@ def test_timeout_ends_with_what_is_there(study_file: StudyFile, tmp_path: Path) 
     start = time.monotonic()
     done = slimfront("launch", study_file("bert", trials=500), "--run", tmp_path / "run", "--timeout", "20s")
     assert done.returncode == 0, done.stderr
-    document = json.loads(forked("inspect", tmp_path / "run", "--json").stdout)
+    document = checked("inspect", forked("inspect", tmp_path / "run", "--json").stdout)
     assert 0 < document["trials"]["complete"] < 500 and document["front"]
     assert time.monotonic() - start < 120
 
@@ -125,13 +131,6 @@ def test_three_lines_of_python(run: Path, tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert slimfront("verify", tmp_path / "out").returncode == 0
-
-
-def test_help_names_every_choice() -> None:
-    from slimfront.search.cli import CHOICES
-    from slimfront.search.samplers import SAMPLERS
-
-    assert sorted(CHOICES.replace(" or ", ", ").split(", ")) == sorted(SAMPLERS.names())
 
 
 def test_places_that_cannot_be_written_are_named(run: Path, tmp_path: Path) -> None:

@@ -7,69 +7,19 @@ import json
 import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from plotly.offline import get_plotlyjs
-from slimfront.objectives.objective import OBJECTIVES
 from slimfront.search.front import Front
 from slimfront.search.inspect.report import answers, axes, write_report
-from slimfront.search.records import Records
 from slimfront.search.run import Run
-from slimfront.spaces.configuration import Configuration
-from slimfront.spaces.domain import Domain
-from slimfront.studies.reader import parse_study
 
 from tests.browser import CHROMIUM, DARK, LIGHT, PHONE, Page, opened
-
-NAME = "a-study"
-BITS = [f"bits/block.{block}.{role}" for block in range(6) for role in ("qkv", "ffn_in", "ffn_out")]
-SHARES = [f"sparsity/block.{block}.{kind}" for block in range(6) for kind in ("attention", "ffn")]
-DOMAINS = {name: Domain((32, 8, 4)) for name in BITS} | {name: Domain((0.0, 0.5)) for name in SHARES}
+from tests.search.run_of import BITS, NAME, make_run
 
 
-def make_run(folder: Path, study: dict[str, Any], trials: int) -> Run:
-    """Return a run whose records hold made-up trials; one of them failed."""
-    run = Run.begin(folder, parse_study({**study, "name": NAME}))
-    records = Records(folder, create=True)
-    objectives = {name: OBJECTIVES.get(name, where="x").entry() for name in ("size", "latency", "accuracy")}
-    records.begin(NAME, objectives)
-    for number in range(trials):
-        values: dict[str, Any] = {name: DOMAINS[name].values[number % len(DOMAINS[name].values)] for name in DOMAINS}
-        trial = records.start(number, Configuration(values), DOMAINS, "dense" if not number else "sampled", number)
-        if number == 3:
-            records.fail(trial, "failed: </script><script>alert(1)</script>")
-            continue
-        size, latency, accuracy = 1e8 / (1 + number), 10 - 9 * number / trials, 0.9 - 0.1 * number / trials
-        measured = {
-            "size": {"value": size, "unit": "byte", "interval": None, "steer": size},
-            "latency": {"value": latency, "unit": "ms", "interval": [latency * 0.98, latency * 1.03], "steer": 1.0},
-            "accuracy": {"value": accuracy, "unit": "fraction", "interval": [0.7, 0.95], "steer": accuracy},
-        }
-        outcome = {"measurements": measured, "files": {"model": "0"}, "predicted": {"size": size, "latency": 0.9}}
-        records.complete(trial, outcome, {})
-    return run
-
-
-@pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    data = {
-        "path": "reviews.csv",
-        "text": "text",
-        "label": "label",
-        "splits": {"train": 10, "search": 10, "held_out": 10},
-    }
-    return {
-        "name": "x",
-        "model": {"hub": "some/model", "max_tokens": 48},
-        "data": data,
-        "train": {"method": "none"},
-        "space": {"bits": {}},
-    }
-
-
-def test_a_thousand_trials_are_one_small_file_without_a_network(study: dict[str, Any], tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", study, 250)
+def test_a_thousand_trials_are_one_small_file_without_a_network(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", 250)
     write_report(run, run.front(), tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     library = len(get_plotlyjs().encode())
@@ -85,8 +35,8 @@ def test_a_thousand_trials_are_one_small_file_without_a_network(study: dict[str,
     assert latency["pairs"][0] == [1, 0.9, pytest.approx(run.front().everything[1].values["latency"] / 10)]
 
 
-def test_answers_are_in_plain_words(study: dict[str, Any], tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", study, 10)
+def test_answers_are_in_plain_words(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", 10)
     told = answers(run.front())
     assert told[0].startswith("Knee") and any("10.0× smaller" in line and "5.3× faster" in line for line in told)
     assert any("-9.0 points of accuracy" in line for line in told)
@@ -121,9 +71,9 @@ def read(path: Path, mode: tuple[int, int, str], steps: Callable[[Page], Awaitab
 
 
 @pytest.fixture(scope="module")
-def report(study: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
+def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
     folder = tmp_path_factory.mktemp("report")
-    run = make_run(folder / "run", study, 60)
+    run = make_run(folder / "run", 60)
     write_report(run, run.front(), folder / "report.html")
     return run, folder / "report.html"
 
@@ -181,8 +131,8 @@ def test_a_keyboard_is_enough(report: tuple[Run, Path]) -> None:
 
 @BROWSER
 @pytest.mark.slow
-def test_a_thousand_trials_open_and_answer_at_once(study: dict[str, Any], tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", study, 1000)
+def test_a_thousand_trials_open_and_answer_at_once(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", 1000)
     write_report(run, run.front(), tmp_path / "report.html")
     assert (tmp_path / "report.html").stat().st_size < 6e6
     click = (

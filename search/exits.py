@@ -1,0 +1,73 @@
+"""How a command ends: what it says, and its exit code."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+from slimfront.search.printing import say
+
+if TYPE_CHECKING:
+    import typer
+
+
+class Interrupted(BaseException):
+    """A signal asked for a clean stop."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+def run_and_exit(app: typer.Typer) -> NoReturn:
+    """Run a command line and exit with its code."""
+    from slimfront.studies.errors import explained
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    try:
+        code = app(standalone_mode=False) or 0
+    except Interrupted as stop:
+        say("stopped")
+        _exit(128 + stop.number)
+    except BrokenPipeError:
+        _exit(0)
+    except Exception as error:
+        code = _told(explained(error))
+    _exit(code if isinstance(code, int) else 0)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+    raise Interrupted(number)
+
+
+def _told(error: BaseException) -> int:
+    """Say what went wrong and return the exit code."""
+    from slimfront.studies.errors import SlimfrontError
+
+    if isinstance(error, SlimfrontError):
+        say(f"error: {error}")
+        return error.exit_code
+    if isinstance(error, OSError):
+        say(f"error: {error.filename or 'a file'}: {error.strerror or error}")
+        say("  next:    name a place that exists and that you may write to")
+        return 2
+    # A usage error is shown as such, and anything else as a bug of ours.
+    if hasattr(error, "show") and hasattr(error, "exit_code"):
+        error.show()
+        return int(error.exit_code)
+    if os.environ.get("SLIMFRONT_DEBUG"):
+        raise error
+    say(f"error: this is a bug in slimfront: {type(error).__name__}: {error}")
+    say("  next:    set SLIMFRONT_DEBUG=1 to see where, and report it")
+    return 70
+
+
+def _exit(code: int) -> NoReturn:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Threads of a stopped search and of the libraries are not waited for.
+    os._exit(code)

@@ -1,0 +1,71 @@
+"""Options that several commands share, each with what the shell completes it to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+# Spelled out here: to ask the registries would import it all for a line of help, or at each TAB.
+SAMPLERS = ("evolution", "tpe", "nsga2", "nsga3", "gp", "random")
+TARGETS = ("openvino", "onnxruntime", "pytorch")
+FORMATS = ("openvino", "onnx", "pytorch")
+ENGINES = ("optuna", "ray")
+PICKS = ("knee", "balanced", "smallest", "fastest", "most-accurate")
+
+
+def completing(names: tuple[str, ...]) -> Callable[[str], list[str]]:
+    """Return a callback that completes the beginning of one of some names."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [name for name in names if name.startswith(incomplete)]
+
+    return complete
+
+
+def listed(names: tuple[str, ...]) -> str:
+    """Return names as a sentence lists them."""
+    return f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+Target = Annotated[
+    str | None,
+    typer.Option(
+        "--target",
+        help=f"The runtime, in place of the study's: {listed(TARGETS)}.",
+        autocompletion=completing(TARGETS),
+    ),
+]
+Sampler = Annotated[
+    str | None,
+    typer.Option(help=f"What chooses configurations: {listed(SAMPLERS)}.", autocompletion=completing(SAMPLERS)),
+]
+Engine = Annotated[
+    str | None, typer.Option(help=f"Where trials run: {listed(ENGINES)}.", autocompletion=completing(ENGINES))
+]
+Format = Annotated[
+    str | None,
+    typer.Option("--to", help=f"{listed(FORMATS)}; that of the run's target.", autocompletion=completing(FORMATS)),
+]
+Where = Annotated[
+    list[str] | None,
+    typer.Option("--where", help='Filter, such as "size <= 20MB" or "latency <= dense / 2"; repeatable.'),
+]
+Pick = Annotated[str | None, typer.Option("--pick", help=f"{listed(PICKS)}.", autocompletion=completing(PICKS))]
+Weights = Annotated[
+    str | None,
+    typer.Option("--weights", help='Pick by how much each objective counts: "size=1,latency=2,accuracy=5".'),
+]
+Compare = Annotated[
+    tuple[str, str] | None,
+    typer.Option(
+        "--compare",
+        metavar="A B",
+        help="Compare two points: trial numbers, dense or a pick; RUN2:17 and the like are of another run.",
+        autocompletion=completing(("dense", *PICKS)),
+    ),
+]

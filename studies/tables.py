@@ -1,0 +1,118 @@
+"""Reads the files of rows that hold labelled texts."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from slimfront.studies.errors import StudyError, nearest, one_line
+from slimfront.studies.schema import DataSpec
+from slimfront.studies.sources import locate
+
+SUFFIXES = {".csv": "csv", ".tsv": "tsv", ".jsonl": "jsonl", ".json": "jsonl", ".parquet": "parquet"}
+BUILDERS = {"csv": "csv", "tsv": "csv", "jsonl": "json", "parquet": "parquet"}
+
+
+def load_table(spec: DataSpec, where: str, scratch: str | None) -> Any:
+    """Return the rows that a study names as a data set; see :func:`load_file`."""
+    place = locate(spec, where)
+    if spec.hub is None:
+        names = [name for name in (spec.text, spec.text_pair, spec.label, spec.group) if name]
+        kind = spec.format or _format(Path(place), where)
+        return load_file(Path(place), kind, where, names=names, encoding=spec.encoding, scratch=scratch)
+    import datasets
+
+    with _explained(place, where):
+        return datasets.load_dataset(place, spec.config, split=spec.split, revision=spec.revision)
+
+
+def load_file(
+    path: Path,
+    kind: str | None = None,
+    where: str = "data",
+    *,
+    names: Sequence[str] = (),
+    encoding: str = "utf-8",
+    scratch: str | None = None,
+) -> Any:
+    """Return the rows of a file as a data set.
+
+    Args:
+        path: A CSV, TSV, JSON Lines or Parquet file.
+        kind: Its format; read from its name where None.
+        where: Where it was named, for messages.
+        names: Columns of a CSV or TSV file whose values stay as they are written.
+        encoding: Of a CSV or TSV file.
+        scratch: A folder for what the library keeps; its own cache where None.
+
+    Raises:
+        StudyError: the file cannot be read.
+    """
+    import datasets
+
+    kind = kind or _format(path, where)
+    options: dict[str, Any] = {}
+    if BUILDERS[kind] == "csv":
+        # A text that reads "NA" is a text, and a label 01 is not the label 1.
+        as_written = {"converters": dict.fromkeys(names, str), "keep_default_na": False}
+        options = {"encoding": encoding, "sep": "\t" if kind == "tsv" else ",", **as_written}
+    with _explained(str(path), where):
+        files = {"rows": glob.escape(str(path))}
+        return datasets.load_dataset(BUILDERS[kind], data_files=files, split="rows", cache_dir=scratch, **options)
+
+
+@contextlib.contextmanager
+def _explained(place: str, where: str) -> Iterator[None]:
+    """Keep the library quiet, and say of whatever it raises that the data cannot be loaded."""
+    import datasets
+
+    datasets.disable_progress_bars()
+    try:
+        yield
+    except Exception as error:
+        raise StudyError(
+            "the data cannot be loaded",
+            where=where,
+            given=place,
+            allowed="a hub data set, or a CSV, TSV, JSON Lines or Parquet file",
+            hint=_cause(error),
+        ) from error
+
+
+def _cause(error: BaseException) -> str:
+    root = error.__cause__ or error
+    return f"{type(root).__name__}: {one_line(str(root), 200)}"
+
+
+def _format(path: Path, where: str) -> str:
+    for suffix in path.suffixes:
+        if suffix in SUFFIXES:
+            return SUFFIXES[suffix]
+    raise StudyError(
+        "the format cannot be read from the file's name",
+        where=f"{where}.format",
+        given=path.name,
+        allowed="csv, tsv, jsonl, parquet",
+        hint=f"add '{where}.format'",
+    )
+
+
+def require_column(columns: Sequence[str], name: str | None, where: str) -> None:
+    """Check that a column exists, where one is named.
+
+    Raises:
+        StudyError: it does not.
+    """
+    if name is None or name in columns:
+        return
+    near = nearest(name, columns)
+    raise StudyError(
+        "the data have no such column",
+        where=where,
+        given=name,
+        allowed=", ".join(columns),
+        hint=f"did you mean {near!r}?" if near else f"name one of the columns at {where}",
+    )

@@ -1,0 +1,48 @@
+"""What the shell completes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from slimfront.objectives.runtimes import RUNTIMES
+from slimfront.search import options, picking
+from slimfront.search.engines import ENGINES
+from slimfront.search.export import EXPORTERS
+from slimfront.search.samplers import SAMPLERS
+
+
+def test_help_names_every_choice() -> None:
+    kinds = {
+        "SAMPLERS": SAMPLERS,
+        "TARGETS": RUNTIMES,
+        "FORMATS": EXPORTERS,
+        "ENGINES": ENGINES,
+        "PICKS": picking.PICKS,
+    }
+    for name, registry in kinds.items():
+        assert sorted(getattr(options, name)) == sorted(registry), name
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("slimfront ins", {"inspect"}),
+        ("slimfront inspect run --pick ", set(options.PICKS)),
+        ("slimfront inspect run --pick s", {"smallest"}),
+        ("slimfront launch study.yaml --sampler nsga", {"nsga2", "nsga3"}),
+        ("slimfront plan study.yaml --target o", {"openvino", "onnxruntime"}),
+        ("slimfront export run --to on", {"onnx"}),
+    ],
+)
+def test_the_shell_completes(line: str, expected: set[str]) -> None:
+    """What bash asks the command for, as the script of ``--show-completion`` does."""
+    words = line.split(" ")
+    asked = {"_SLIMFRONT_COMPLETE": "complete_bash", "COMP_WORDS": "\n".join(words), "COMP_CWORD": str(len(words) - 1)}
+    code = "import sys; sys.argv = ['slimfront']; from slimfront.search.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **asked}, capture_output=True, text=True, check=False
+    )
+    assert set(done.stdout.split()) == expected, done.stderr

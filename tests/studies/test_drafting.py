@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+from slimfront.studies.drafting import draft_study, scalar
+from slimfront.studies.errors import StudyError
+from slimfront.studies.reader import parse_text
+from slimfront.studies.schema import FineTuning
+
+from tests.commands import forked
+
+
+def test_a_draft_is_a_study_that_validates(
+    encoder_folder: Callable[[str], Path], reviews: Path, tmp_path: Path
+) -> None:
+    asked = ("init", "--model", encoder_folder("bert"), "--data", reviews, "--group", "film")
+    done = forked(*asked, cwd=tmp_path)
+    assert done.returncode == 0 and done.stdout == "reviews.yaml\n", done.stderr
+    text = (tmp_path / "reviews.yaml").read_text()
+    study = parse_text(text, "x")
+    assert (study.data.text, study.data.label, study.data.group) == ("text", "label", "film")
+    # The texts have 9 to 14 words.
+    assert study.model.max_tokens == 32 and study.target.tokens == 32 and study.train.method == "none"
+    assert "labels: [fresh, rotten]" in text and "at most 14 words" in text and "400 rows" in text
+    checked = forked("validate", tmp_path / "reviews.yaml")
+    assert checked.returncode == 0 and "valid; " in checked.stdout, checked.stderr
+    again = forked(*asked, cwd=tmp_path)
+    assert again.returncode == 2 and "already there" in again.stderr and (tmp_path / "reviews.yaml").read_text() == text
+
+
+def test_hub_ids_are_written_and_not_looked_up() -> None:
+    out, text = draft_study("some/model", "some/data", Path("a b.yaml"), text="true", label="a: b # c")
+    study = parse_text(text, "x")
+    assert out == Path("a b.yaml") and study.name == "a-b" and study.model.hub == "some/model"
+    assert (study.data.hub, study.data.text, study.data.label) == ("some/data", "true", "a: b # c")
+    with pytest.raises(StudyError, match="not looked up"):
+        draft_study("some/model", "some/data", text="text")
+
+
+def test_a_head_for_other_labels_is_trained(encoder_folder: Callable[[str], Path], tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("text,label\n" + "".join(f"some words and {n},{n % 3}\n" for n in range(40)))
+    _, text = draft_study(str(encoder_folder("bert")), str(tmp_path / "a.csv"))
+    assert isinstance(parse_text(text, "x").train, FineTuning)
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "where"),
+    [("./nothing", "some/data", "--model"), ("some/model", "nothing.csv", "--data"), (".", "some/data", "--model")],
+)
+def test_what_is_not_there(model: str, data: str, where: str) -> None:
+    with pytest.raises(StudyError) as caught:
+        draft_study(model, data, text="text", label="label")
+    assert caught.value.where == where
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=12))
+def test_a_text_stays_that_text_in_yaml(text: str) -> None:
+    assert YAML(typ="safe", pure=True).load(f"a: [{scalar(text)}]\nb: {scalar(text)}\n") == {"a": [text], "b": text}
