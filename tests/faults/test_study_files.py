@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from slimfront.studies.errors import StudyError
 from slimfront.studies.reader import read_study
 
@@ -31,13 +30,20 @@ ODD: tuple[Any, ...] = (
 EXTRA = ("name", "seed", "levels", "", "é", "__class__", "model_config", "trials ", "TRIALS", "1", "a.b", "<<")
 # Texts that JSON cannot say.
 YAML = (
-    *("name: &a x\nmodel: *a\n", "a: &a [*a]\n", "<<: {name: x}\n", "name: x\nname: y\n", "!!python/object:os.system x\n"),
-    *("!!binary aGk=\n", "? [a, b]\n: c\n", "? {a: b}\n: c\n", "--- 1\n--- 2\n", "%YAML 9.9\n---\na: b\n", "name: 'x\n"),
-    *("name: |\n  x\n y\n", "\tname: x\n", "- a\n- b\n", "just text\n", "...\n", "", "\x00", "name: 2026-11-26\n"),
-    *("name: !!set {a, b}\n", "name: !!omap [a: 1]\n", "name: .nan\n", "a: 0b1111\n", "a: 190:20:30\n", "name: @x\n"),
-    *("%TAG ! tag:x,2000:\n---\na: !b c\n", "a: !!timestamp 9999-99-99\n", "a: !!int x\n", "a: !!float x\n", "{a\n"),
-    *("a: 1e999999999\n", "a: 0777777777777777777777777777777\n", "a: " + "9" * 5000 + "\n", "a: !!null x\n", "a: !!bool x\n"),
-    *("name: !!str 1\nmodel: !!map {}\n", "a: !!seq {}\n", "a: !!merge x\n", "? \n", ": \n", "a: b: c\n", "[1, 2\n", "\ufeffname: x\n"),
+    *("name: &a x\nmodel: *a\n", "a: &a [*a]\n", "<<: {name: x}\n", "name: x\nname: y\n", "!!binary aGk=\n"),
+    *("!!python/object:os.system x\n", "? [a, b]\n: c\n", "? {a: b}\n: c\n", "--- 1\n--- 2\n", "name: 'x\n"),
+    *("%YAML 9.9\n---\na: b\n", "name: |\n  x\n y\n", "\tname: x\n", "- a\n- b\n", "just text\n", "...\n", "", "\x00"),
+    *("name: 2026-11-26\n", "name: !!set {a, b}\n", "name: !!omap [a: 1]\n", "name: .nan\n", "a: 0b1111\n"),
+    *("a: 190:20:30\n", "name: @x\n", "%TAG ! tag:x,2000:\n---\na: !b c\n", "a: !!timestamp 9999-99-99\n", "{a\n"),
+    *("a: !!int x\n", "a: !!float x\n", "a: 1e999999999\n", "a: 07777777777777777777777777\n", "a: !!null x\n"),
+    *(
+        "a: " + "9" * 5000 + "\n",
+        "a: !!bool x\n",
+        "name: !!str 1\nmodel: !!map {}\n",
+        "a: !!seq {}\n",
+        "a: !!merge x\n",
+    ),
+    *("? \n", ": \n", "a: b: c\n", "[1, 2\n", "\ufeffname: x\n"),
 )
 
 
