@@ -21,6 +21,11 @@ def scaled(count: int) -> int:
     return max(1, round(count * SCALE))
 
 
+def rare(count: int) -> int:
+    """Return how many of so many expensive cases are tried here: all in full, ever fewer below."""
+    return max(2, round(count * SCALE**1.5))
+
+
 def cut(data: bytes, rng: random.Random) -> bytes:
     return data[: rng.randrange(len(data))]
 

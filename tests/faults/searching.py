@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from slimfront.search.coordinator import Coordinator
 from slimfront.search.engines import ENGINES, Engine
@@ -13,6 +14,7 @@ from slimfront.search.run import Run
 from slimfront.search.worker import Server
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.domain import Domain
+from slimfront.studies.cache import digest
 from slimfront.studies.errors import SlimfrontError
 from slimfront.studies.reader import parse_study
 
@@ -25,12 +27,18 @@ DOMAINS = {f"bits/layer.{number}": Domain((32, 8, 4)) for number in range(12)}
 class InProcess(Engine):
     """Evaluates one task after the other."""
 
+    # What was prepared for a study: a hundred searches of one study need it once.
+    prepared: ClassVar[dict[str, tuple[Server, Json]]] = {}
+
     def __init__(self, run: Run) -> None:
-        self._study, self._server = run.study.model_dump(mode="json"), Server(open("/dev/null", "w"))  # noqa: PTH123, SIM115
+        self._study, self._server = run.study.model_dump(mode="json"), Server(io.StringIO())
 
     def prepare(self, progress: Callable[[str, float], None]) -> Json:
-        found = self._answer(lambda: self._server.prepare({"study": self._study, "guide": True}))
-        told: Json = found["guide"]
+        key = digest(self._study)
+        if key not in self.prepared:
+            found = self._answer(lambda: self._server.prepare({"study": self._study, "guide": True}))
+            self.prepared[key] = self._server, found["guide"]
+        self._server, told = self.prepared[key]
         return told
 
     def search(self, coordinator: Coordinator) -> None:

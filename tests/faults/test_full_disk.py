@@ -21,7 +21,7 @@ from slimfront.studies.reader import parse_study
 from slimfront.studies.schema import Study
 
 from tests.faults import searching
-from tests.faults.mutations import scaled
+from tests.faults.mutations import rare
 
 TRIALS = 7
 
@@ -87,7 +87,9 @@ def finished(folder: Path) -> list[tuple[Any, ...]]:
         return []
 
 
-def code_of(study: Study, folder: Path) -> int:
+def code_of(study: Study, folder: Path, cold: bool = False) -> int:
+    if cold:
+        searching.InProcess.prepared.clear()
     try:
         launch(study, folder)
     except Exception as error:
@@ -99,7 +101,7 @@ def test_every_write_may_find_the_disk_full(
     study: Study, undisturbed: list[tuple[Any, ...]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert searching.ENGINES.get("in-process", where="x")
-    step, stopped = max(1, round(100 / scaled(100))), 0
+    step, stopped = max(1, round(100 / rare(100))), 0
     for count in range(step // 2, 100, step):
         folder = tmp_path / f"run-{count}"
         with QUOTA.after(count, folder):
@@ -161,20 +163,20 @@ def test_a_disk_that_is_really_full(
     folder, cache = small_disk / "run", small_disk / "cache"
     if cold:
         monkeypatch.setenv("SLIMFRONT_CACHE", str(cache))
-    assert code_of(study, folder) == 0
-    most, stopped, times = used(small_disk), 0, scaled(20 if cold else 100)
+    assert code_of(study, folder, cold) == 0
+    most, stopped, times = used(small_disk), 0, rare(20 if cold else 100)
     for number in range(times):
         shutil.rmtree(folder)
         shutil.rmtree(cache, ignore_errors=True)
         left = round(most * (number + 0.5) / times)
         ballast = fill(small_disk, left)
-        code = code_of(study, folder)
+        code = code_of(study, folder, cold)
         assert code in (0, 4), (left, code, capsys.readouterr().err)
         stopped += code == 4
         ballast.unlink()
         before = finished(folder)
         assert before == undisturbed[: len(before)]
-        assert code_of(study, folder) == 0, (left, capsys.readouterr().err)
+        assert code_of(study, folder, cold) == 0, (left, capsys.readouterr().err)
         assert found(folder) == undisturbed, left
     print(f"{stopped} of {times} searches were stopped with less than {most} bytes left")
     assert stopped
