@@ -14,6 +14,7 @@ from slimfront.search.coordinator import Coordinator, Progress
 from slimfront.search.engines import ENGINES, Engine
 from slimfront.search.front import Front, Point
 from slimfront.search.guide import follow
+from slimfront.search.lock import require_same
 from slimfront.search.preparation import objectives_of
 from slimfront.search.rebuild import mend
 from slimfront.search.records import Records
@@ -172,6 +173,7 @@ def _search(run: Run, told: Json, engine: Engine, started: float, listener: List
     if lost := records.accept_losses():
         listener.stage(f"the records have lost {lost} finished trials, which are evaluated again", 1.0)
     records.set_lock(told["lock"])
+    require_same(records.lock(), told["lock"], records.path)
     deadline = started + seconds(settings.timeout) if settings.timeout else None
     coordinator = Coordinator(
         run,

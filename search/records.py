@@ -107,7 +107,7 @@ def reading(place: Path) -> Iterator[None]:
     try:
         with storage_errors(place):
             yield
-    except SlimfrontError:
+    except (SlimfrontError, OSError):
         raise
     except Exception as error:
         raise RecordsError(

@@ -89,7 +89,7 @@ def _load_yaml(text: str, where: str) -> Any:
     except YAMLError as error:
         raise _explain_yaml(error, where) from None
     except Exception as error:
-        # A value that is not of its own tag, or a number that no float holds: what the library raises is not documented.
+        # A value that is not of its own tag, or a number that no float holds: the library raises whatever comes up.
         raise StudyError("not a study in YAML", where=where, given=f"{type(error).__name__}: {error}") from None
 
 

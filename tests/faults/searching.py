@@ -7,16 +7,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from slimfront.search.cli import _told
 from slimfront.search.coordinator import Coordinator
 from slimfront.search.engines import ENGINES, Engine
-from slimfront.search.records import Records
+from slimfront.search.launching import launch
+from slimfront.search.records import Records, Trial
 from slimfront.search.run import Run
 from slimfront.search.worker import Server
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.domain import Domain
 from slimfront.studies.cache import digest
-from slimfront.studies.errors import SlimfrontError
+from slimfront.studies.errors import SlimfrontError, explained
 from slimfront.studies.reader import parse_study
+from slimfront.studies.schema import Study
 
 Json = dict[str, Any]
 UNITS = {"size": "byte", "latency": "ms", "accuracy": "fraction"}
@@ -98,3 +101,22 @@ def made_up_run(folder: Path, study: Mapping[str, Any], trials: int = 40) -> Run
         records.hold_out(number, {"accuracy": again})
     records.finish_tournament({1: {"value": 3.0, "interval": [2.9, 3.1], "conditions": {"load": 0.1}}})
     return run
+
+
+def found(folder: Path) -> list[tuple[Any, ...]]:
+    return [brief(trial) for trial in Records(folder).trials() if trial.state != "running"]
+
+
+def brief(trial: Trial) -> tuple[Any, ...]:
+    return (trial.number, trial.state, trial.configuration, trial.value("size"), trial.value("accuracy"), trial.files)
+
+
+def code_of(study: Study, folder: Path, cold: bool = False) -> int:
+    """Search, and return the exit code with which the command line would end."""
+    if cold:
+        InProcess.prepared.clear()
+    try:
+        launch(study, folder)
+    except Exception as error:
+        return _told(explained(error))
+    return 0

@@ -13,17 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from slimfront.search.cli import _told
-from slimfront.search.launching import launch
-from slimfront.search.records import Records, Trial
-from slimfront.studies.errors import RecordsError, explained
-from slimfront.studies.reader import parse_study
+from slimfront.search.records import Records
+from slimfront.studies.errors import RecordsError
 from slimfront.studies.schema import Study
 
-from tests.faults import searching
 from tests.faults.mutations import rare
-
-TRIALS = 7
+from tests.faults.searching import code_of, found
 
 
 class Quota:
@@ -56,28 +51,6 @@ class Quota:
 QUOTA = Quota()
 
 
-@pytest.fixture(scope="module")
-def study(study_data: Callable[..., dict[str, Any]]) -> Study:
-    data = study_data("bert", trials=TRIALS, engine="in-process", delta=0.0)
-    return parse_study({**data, "objectives": ["size", "accuracy"]})
-
-
-@pytest.fixture(scope="module")
-def undisturbed(study: Study, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
-    """What a search on a large disk finds; it fills the cache of this module."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    launch(study, folder)
-    return found(folder)
-
-
-def found(folder: Path) -> list[tuple[Any, ...]]:
-    return [brief(trial) for trial in Records(folder).trials() if trial.state != "running"]
-
-
-def brief(trial: Trial) -> tuple[Any, ...]:
-    return (trial.number, trial.state, trial.configuration, trial.value("size"), trial.value("accuracy"), trial.files)
-
-
 def finished(folder: Path) -> list[tuple[Any, ...]]:
     try:
         return found(folder)
@@ -87,20 +60,9 @@ def finished(folder: Path) -> list[tuple[Any, ...]]:
         return []
 
 
-def code_of(study: Study, folder: Path, cold: bool = False) -> int:
-    if cold:
-        searching.InProcess.prepared.clear()
-    try:
-        launch(study, folder)
-    except Exception as error:
-        return _told(explained(error))
-    return 0
-
-
 def test_every_write_may_find_the_disk_full(
     study: Study, undisturbed: list[tuple[Any, ...]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert searching.ENGINES.get("in-process", where="x")
     step, stopped = max(1, round(100 / rare(100))), 0
     for count in range(step // 2, 100, step):
         folder = tmp_path / f"run-{count}"
