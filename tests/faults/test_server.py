@@ -12,8 +12,8 @@ from slimfront.search.run import Run
 from slimfront.search.trial import Trial
 from slimfront.studies.errors import StudyError
 
-from tests.faults.conftest import Trivial, wait_for, workers
 from tests.faults.postgres import Postgres
+from tests.faults.processes import Trivial, wait_for, workers
 from tests.faults.trivial import values_of
 
 

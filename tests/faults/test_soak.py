@@ -10,7 +10,7 @@ import pytest
 from slimfront.search.coordinator import Progress
 from slimfront.search.launching import Listener, launch
 
-from tests.faults.conftest import Trivial
+from tests.faults.processes import Trivial
 
 TRIALS, STRETCH = 10_000, 500
 

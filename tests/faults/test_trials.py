@@ -9,7 +9,7 @@ import psutil
 from slimfront.search.front import Front
 from slimfront.search.run import Run
 
-from tests.faults.conftest import ALL, Trivial, wait_for, workers
+from tests.faults.processes import ALL, Trivial, wait_for, workers
 from tests.faults.trivial import MISBEHAVIOURS, values_of
 
 KINDS = {
