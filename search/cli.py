@@ -199,6 +199,9 @@ def remeasure(
     target: Annotated[
         str | None, typer.Option("--target", help="Another runtime, for which the files are made.")
     ] = None,
+    rounds: Annotated[
+        int, typer.Option(min=20, help="Time each model so often at least: JSON has p90 from 100, p99 from 1000.")
+    ] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure a front anew, here or on another runtime: size and latency, and accuracy where answers are others."""
@@ -209,7 +212,7 @@ def remeasure(
 
     opened = Run.open(run)
     with Display() as listener:
-        found = measure(opened, listener.stage, target)
+        found = measure(opened, listener.stage, target, rounds)
     if as_json:
         print(json.dumps(found.to_json(), indent=1, allow_nan=False))
     else:

@@ -31,13 +31,13 @@ from slimfront.search.recovery.tutor import Tutor
 from slimfront.search.rivals import packed
 from slimfront.search.statistics import importance
 from slimfront.search.supplies import bank_of, teacher_of
-from slimfront.search.tournament import full_request, heat, request
+from slimfront.search.tournament import full_requests, heat, requests
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.draft import Scores
 from slimfront.spaces.space import Space
 from slimfront.studies.cache import cached, file_sha256
 from slimfront.studies.compressed import CompressedModel
-from slimfront.studies.encoding import Batch, Encoded
+from slimfront.studies.encoding import Encoded, Requests
 from slimfront.studies.models import weights_sha256
 from slimfront.studies.processor import processor_name
 from slimfront.studies.schema import Study
@@ -322,13 +322,13 @@ class Evaluator:
         sessions = [
             (self._load(Artifact.open(folder)), self.reader(configuration)) for configuration, folder in entrants
         ]
-        others = [(session, self.request(reader)) for session, reader in sessions]
-        found = heat((self._dense_session(dense), self.request(self.subject)), others, base)
+        others = [(session, self.requests(reader)) for session, reader in sessions]
+        found = heat((self._dense_session(dense), self.requests(self.subject)), others, base)
         return [measurement.to_json() for measurement in found[1:]]
 
-    def request(self, reader: Subject) -> Batch:
-        """Return the request whose latency is measured; see :func:`slimfront.search.tournament.request`."""
-        return request(self.study, self.subject, reader)
+    def requests(self, reader: Subject) -> Requests:
+        """Return the requests whose latency is measured; see :func:`slimfront.search.tournament.requests`."""
+        return requests(self.study, self.subject, reader)
 
     def _load(self, artifact: Artifact) -> Session:
         with self._clock.stage("session"):
@@ -342,23 +342,21 @@ class Evaluator:
         reference: Reference,
         logits: npt.NDArray[np.float32] | None = None,
     ) -> Context:
-        target = self.study.target
+        asked = "throughput" in self.study.objectives
+        full = full_requests(self.study, self.subject, reader) if asked else None
         return Context(
             runtime=self.runtime,
             session=session,
             examples=examples,
-            batch=target.batch,
-            request=self.request(reader),
-            dense_request=self.request(self.subject),
+            batch=self.study.target.batch,
+            requests=self.requests(reader),
+            dense_requests=self.requests(self.subject),
             dense_session=self._dense_session(reference.folder) if reference.dense else None,
             dense=reference.dense,
             cost=reference.cost,
-            full_requests=self._full_requests(reader) if "throughput" in self.study.objectives else None,
+            full_requests=full,
             dense_logits=logits,
         )
-
-    def _full_requests(self, reader: Subject) -> tuple[Batch, Batch]:
-        return full_request(self.study, self.subject, self.subject), full_request(self.study, self.subject, reader)
 
     def _dense_session(self, folder: Path) -> Session:
         if self._dense is None or self._dense[0] != folder:

@@ -43,6 +43,8 @@ class Point:
             and the ``p`` of McNemar's test.
         final: Measurements of a last tournament of the front by objective: ``value`` and ``interval``.
         noisy: Objectives whose interval is wider than it should be, for the machine was not quiet.
+        conditions: What bore on a measurement, by objective: load, cores, threads, rounds and the like.
+        percentiles: Of the single runs behind a measurement, by objective, where there were enough of them.
         information: Parameters, and multiply-adds of the weight matrices for each token: counted, not measured.
         right: Whether each sentence of the held-out split was judged rightly, packed; empty where that is not known.
         run: The run folder, from which it can be exported.
@@ -61,6 +63,8 @@ class Point:
     changes: Mapping[str, Json] = field(default_factory=dict)
     final: Mapping[str, Json] = field(default_factory=dict)
     noisy: tuple[str, ...] = ()
+    conditions: Mapping[str, Json] = field(default_factory=dict)
+    percentiles: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     information: Mapping[str, int] = field(default_factory=dict)
     right: str = ""
     run: Path | None = None
@@ -77,6 +81,8 @@ class Point:
         found["changes"] = dict(self.changes)
         found["final"] = dict(self.final)
         found["noisy"] = list(self.noisy)
+        found["conditions"] = dict(self.conditions)
+        found["percentiles"] = dict(self.percentiles)
         found["information"] = dict(self.information)
         found["configuration"] = dict(self.configuration)
         return found

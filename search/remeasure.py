@@ -14,12 +14,13 @@ from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.objective import Context
 from slimfront.objectives.runtimes import RUNTIMES, Runtime, Session
 from slimfront.objectives.runtimes.artifact import Artifact
+from slimfront.objectives.stopwatch import LEAST_ROUNDS
 from slimfront.search.evaluator import PREDICTIONS, TOKENIZER
 from slimfront.search.front import Front, Point
 from slimfront.search.moving import Moved, move
 from slimfront.search.preparation import objectives_of
 from slimfront.search.run import Run, write_atomically
-from slimfront.search.tournament import HEAT, full_request, heat, request
+from slimfront.search.tournament import HEAT, full_requests, heat, requests
 from slimfront.spaces.configuration import Configuration
 from slimfront.studies.processor import processor_name
 from slimfront.studies.renumbering import with_backend
@@ -110,8 +111,7 @@ class _Bench:
     def context(self, session: Session, reader: Subject) -> Context:
         """Return what objectives may use of an artifact."""
         study = self.run.study
-        ask = reader.request(study.target.batch, study.target.tokens)
-        full = (full_request(study, self.subject, self.subject), full_request(study, self.subject, reader))
+        ask, full = requests(study, self.subject, reader), full_requests(study, self.subject, reader)
         return Context(self.runtime, session, reader.search, study.target.batch, ask, None, ask, {}, 1.0, full)
 
     def measured(self, artifact: Artifact, context: Context, dense: Context) -> tuple[Json, bool]:
@@ -127,7 +127,7 @@ class _Bench:
         return found, differs
 
 
-def remeasure(run: Run, progress: Progress, target: str | None = None) -> Remeasured:
+def remeasure(run: Run, progress: Progress, target: str | None = None, rounds: int = LEAST_ROUNDS) -> Remeasured:
     """Measure size and latency of the dense model and of every point of a front anew.
 
     The accuracy is measured anew only where the first answers differ from those of the search: where the processor
@@ -137,6 +137,7 @@ def remeasure(run: Run, progress: Progress, target: str | None = None) -> Remeas
         run: The run.
         progress: Is told how far it is.
         target: The runtime, where it is another than that of the search: its files are made first.
+        rounds: How often each model is timed at least.
 
     Raises:
         RecordsError: an artifact is missing or damaged.
@@ -152,12 +153,13 @@ def remeasure(run: Run, progress: Progress, target: str | None = None) -> Remeas
         bench, left_out = _there(run, moved, before.dense), moved.left_out
         others = [point for point in others if point.trial in moved.folders]
     artifact, session, reader = bench.load(before.dense)
-    first, found, base = (session, request(run.study, reader, reader)), {}, None
+    first, found, base = (session, requests(run.study, reader, reader)), {}, None
     own_context, recomputed = bench.context(session, reader), list[int]()
     for start in range(0, max(1, len(others)), HEAT):
         part = others[start : start + HEAT]
         loaded = [bench.load(point) for point in part]
-        times = heat(first, [(own, request(run.study, reader, as_read)) for _, own, as_read in loaded], base)
+        entrants = [(own, requests(run.study, reader, as_read)) for _, own, as_read in loaded]
+        times = heat(first, entrants, base, rounds)
         base = times[0].value if base is None else base
         contexts = [(files, bench.context(own, as_read)) for files, own, as_read in loaded]
         here = list(zip(part, contexts, times[1:], strict=True))
@@ -221,6 +223,8 @@ def _renewed(point: Point, measured: Mapping[str, Measurement | None]) -> Point:
         values={name: fresh[name].value if name in fresh else value for name, value in point.values.items()},
         intervals=intervals | {name: entry.interval for name, entry in fresh.items() if entry.interval},
         noisy=tuple(name for name, entry in fresh.items() if entry.noisy),
+        conditions={name: dict(entry.conditions) for name, entry in fresh.items() if entry.conditions},
+        percentiles={name: entry.percentiles for name, entry in fresh.items() if entry.percentiles},
         final={},
     )
 

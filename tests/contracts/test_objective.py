@@ -59,12 +59,12 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Artifa
                 session=runtime.load(artifact),
                 examples=examples(),
                 batch=1,
-                request=request,
+                requests=(request,),
                 dense_session=first[1].session if first else None,
-                dense_request=request,
+                dense_requests=(request,),
                 dense={"size": first[0].size(), **BASE} if first else {},
                 cost=1.0,
-                full_requests=(request, request),
+                full_requests=((request,), (request,)),
                 dense_logits=first[1].logits() if first else None,
             ),
         )
@@ -130,7 +130,7 @@ def test_throughput_is_for_each_sentence(measured: dict[str, tuple[Artifact, Con
     artifact, context = measured["dense"]
     latency = OBJECTIVES.get("latency", where="x")().measure(artifact, context)
     found = OBJECTIVES.get("throughput", where="x")().measure(artifact, context)
-    sentences = len(context.request["input_ids"])
+    sentences = len(context.requests[0]["input_ids"])
     assert sentences > 1 and 0.4 < found.value * sentences / latency.value < 2.5
 
 
@@ -178,9 +178,24 @@ def test_latency_is_a_ratio_in_interleaved_runs(measured: dict[str, tuple[Artifa
 
 def test_a_model_that_reads_more_tokens_is_timed_on_more_of_them(measured: dict[str, tuple[Artifact, Context]]) -> None:
     artifact, context = next(iter(measured.values()))
-    longer = {name: np.tile(values, (1, 6)) for name, values in context.request.items()}
-    twin = replace(context, request=longer, dense_session=context.session, dense={"latency": 2.0})
+    longer = {name: np.tile(values, (1, 6)) for name, values in context.requests[0].items()}
+    twin = replace(context, requests=(longer,), dense_session=context.session, dense={"latency": 2.0})
     assert OBJECTIVES.get("latency", where="x")().measure(artifact, twin).value > 2.6
+
+
+def test_the_latency_of_several_lengths_is_their_mean(measured: dict[str, tuple[Artifact, Context]]) -> None:
+    artifact, context = measured["dense"]
+    (short,) = context.requests
+    longer = {name: np.tile(values, (1, 6)) for name, values in short.items()}
+    objective = OBJECTIVES.get("latency", where="x")()
+    alone, other, mixed = (
+        objective.measure(artifact, replace(context, requests=asked, dense_requests=asked))
+        for asked in ((short,), (longer,), (short, longer))
+    )
+    assert mixed.value == pytest.approx((alone.value + other.value) / 2, rel=0.3)
+    width = short["input_ids"].shape[1]
+    assert mixed.conditions["tokens"] == [width, 6 * width] and mixed.conditions["threads"] == 1
+    assert not mixed.percentiles
 
 
 def test_a_download_is_what_zstandard_leaves(measured: dict[str, tuple[Artifact, Context]]) -> None:
