@@ -142,18 +142,25 @@ def export(
     pick: Pick = None,
     where: Where = None,
     to: Annotated[str | None, typer.Option(help="openvino, onnx or pytorch; that of the run's target.")] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", help="Another runtime, to which 'remeasure' moved the front.")
+    ] = None,
     examples: Annotated[bool, typer.Option(help="Ship the search split's texts for verification.")] = True,
 ) -> None:
     """Write the deployable model of one point."""
     from slimfront.search.export import export as write
+    from slimfront.search.export import moved_front
     from slimfront.search.run import Run
     from slimfront.studies.errors import StudyError
 
     if trial is not None and (pick or where):
         raise StudyError("choose a trial or a pick", where="--trial", given=trial, hint="leave --pick and --where out")
-    chosen = trial if trial is not None else Run.open(run).front().pick(pick or "knee", where or ()).trial
-    write(run, chosen, out, to, examples)
-    _say(f"trial {chosen} written to {out}; next: slimfront verify {out}")
+    if trial is None:
+        opened = Run.open(run)
+        moved = moved_front(opened, target)
+        trial = (moved.front if moved else opened.front()).pick(pick or "knee", where or ()).trial
+    write(run, trial, out, to, examples, target)
+    _say(f"trial {trial} written to {out}; next: slimfront verify {out}")
     print(out)
 
 

@@ -192,13 +192,13 @@ class Evaluator:
             found["stopped"] = {"by": bar.trial, "bound": lost.upper_bound()}
         else:
             measured = self._measured(artifact, context)
-            _keep_predictions(context, folder)
+            keep_predictions(context, folder)
             if reference.dense:
                 np.save(folder / LOGITS, context.logits())
             else:
                 found["guessing"] = float(np.bincount(context.examples.labels).max() / len(context.examples))
             found["files"] = dict(artifact.files)
-            found["beside"] = {name: file_sha256(folder / name) for name in BESIDE if (folder / name).is_file()}
+            found["beside"] = beside(folder)
         return {"measurements": measured, **found, "cpu": self._clock.seconds()}
 
     def _race(
@@ -287,7 +287,7 @@ class Evaluator:
         artifact = self.lower(configuration, folder)
         reader = self.reader(configuration)
         context = self._context(self._load(artifact), reader, reader.search, Reference(folder))
-        _keep_predictions(context, folder)
+        keep_predictions(context, folder)
         return {"files": dict(artifact.files), "lock": lock(self)}
 
     def held_out(self, configuration: Configuration, folder: Path, dense: Path) -> Json:
@@ -376,6 +376,11 @@ def _readable(paths: Sequence[Path], shape: tuple[int, ...]) -> list[npt.NDArray
     return found
 
 
-def _keep_predictions(context: Context, folder: Path) -> None:
+def beside(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of the files that lie beside those that the runtime loads."""
+    return {name: file_sha256(folder / name) for name in BESIDE if (folder / name).is_file()}
+
+
+def keep_predictions(context: Context, folder: Path) -> None:
     """Write the predictions beside the artifact: an export is verified against them."""
     (folder / PREDICTIONS).write_text(json.dumps(context.predictions().tolist()))

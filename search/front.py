@@ -48,6 +48,7 @@ class Point:
         information: Parameters, and multiply-adds of the weight matrices for each token: counted, not measured.
         right: Whether each sentence of the held-out split was judged rightly, packed; empty where that is not known.
         run: The run folder, from which it can be exported.
+        target: The runtime to which it was moved, or None.
 
     Raises:
         ValueError: a value is not finite.
@@ -68,6 +69,7 @@ class Point:
     information: Mapping[str, int] = field(default_factory=dict)
     right: str = ""
     run: Path | None = None
+    target: str | None = None
 
     def __post_init__(self) -> None:
         if not all(math.isfinite(value) for value in self.values.values()):
@@ -93,7 +95,7 @@ class Point:
 
         if self.run is None:
             raise StudyError("this point belongs to no run folder", where="point")
-        return export(self.run, self.trial, Path(out), to, examples)
+        return export(self.run, self.trial, Path(out), to, examples, self.target)
 
 
 @dataclass(frozen=True)

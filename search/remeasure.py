@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,11 +14,13 @@ from slimfront.objectives.objective import Context
 from slimfront.objectives.runtimes import RUNTIMES, Runtime, Session
 from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.objectives.stopwatch import LEAST_ROUNDS
-from slimfront.search.evaluator import PREDICTIONS, TOKENIZER
-from slimfront.search.front import Front, Point
+from slimfront.search.evaluator import PREDICTIONS, TOKENIZER, beside, keep_predictions
+from slimfront.search.front import Point
+from slimfront.search.lock import lock
 from slimfront.search.moving import Moved, move
 from slimfront.search.preparation import objectives_of
-from slimfront.search.run import Run, write_atomically
+from slimfront.search.remeasured import Remeasured, judged
+from slimfront.search.run import Run
 from slimfront.search.tournament import HEAT, full_requests, heat, requests
 from slimfront.spaces.configuration import Configuration
 from slimfront.studies.processor import processor_name
@@ -33,47 +34,6 @@ Progress = Callable[[str, float], None]
 PROBE = 64
 
 
-@dataclass(frozen=True)
-class Remeasured:
-    """What became of a front.
-
-    Attributes:
-        front: The front as it is here; points that are no longer on it are among ``everything``.
-        left: Trials that were on the front and are not any more.
-        recomputed: Trials whose answers differ here, so that their accuracy was measured anew.
-        machine: The processor.
-        target: The runtime.
-        left_out: Why a point cannot be had on this runtime, by trial.
-    """
-
-    front: Front
-    left: tuple[int, ...]
-    recomputed: tuple[int, ...]
-    machine: str
-    target: str
-    left_out: Mapping[int, str]
-
-    def save(self, run: Run) -> Path:
-        """Write what was found into the run folder and return the file."""
-        stamp = datetime.datetime.now(tz=datetime.UTC).strftime("%Y%m%dT%H%M%S")
-        path = run.folder / f"remeasured-{stamp}.json"
-        write_atomically(path, json.dumps(self.to_json(), indent=1, allow_nan=False))
-        return path
-
-    def to_json(self) -> Json:
-        """Return what was found as JSON."""
-        return {
-            "schema_version": 1,
-            "machine": self.machine,
-            "target": self.target,
-            "dense": dict(self.front.dense.values),
-            "front": [point.to_json() for point in self.front.points],
-            "left": list(self.left),
-            "recomputed": list(self.recomputed),
-            "left_out": {str(trial): reason for trial, reason in self.left_out.items()},
-        }
-
-
 @dataclass
 class _Bench:
     """What all points need.
@@ -84,6 +44,7 @@ class _Bench:
         runtime: The target.
         folders: Where the artifacts are, by trial.
         held_out: Measures an artifact on the held-out split, where its answers are others than those of the search.
+        lock: What the artifacts depend on, where they are others than those of the search.
     """
 
     run: Run
@@ -91,6 +52,7 @@ class _Bench:
     runtime: Runtime
     folders: Mapping[int, Path]
     held_out: Callable[[Point], Json] | None = None
+    lock: Mapping[str, Any] = field(default_factory=dict)
     readers: dict[str, Subject] = field(default_factory=dict)
 
     def reader(self, folder: Path) -> Subject:
@@ -154,7 +116,7 @@ def remeasure(run: Run, progress: Progress, target: str | None = None, rounds: i
         others = [point for point in others if point.trial in moved.folders]
     artifact, session, reader = bench.load(before.dense)
     first, found, base = (session, requests(run.study, reader, reader)), {}, None
-    own_context, recomputed = bench.context(session, reader), list[int]()
+    own_context, recomputed, sums = bench.context(session, reader), list[int](), dict[int, Json]()
     for start in range(0, max(1, len(others)), HEAT):
         part = others[start : start + HEAT]
         loaded = [bench.load(point) for point in part]
@@ -169,13 +131,16 @@ def remeasure(run: Run, progress: Progress, target: str | None = None, rounds: i
             recomputed += [point.trial] if differs else []
             found[point.trial] = _renewed(point, {**measured, "latency": latency})
             if bench.held_out:
-                found[point.trial] = _held_out_anew(found[point.trial], bench.held_out(point))
+                renewed = _held_out_anew(found[point.trial], bench.held_out(point))
+                found[point.trial] = replace(renewed, target=target)
+                keep_predictions(context, files.folder)
+                sums[point.trial] = {**files.files, **beside(files.folder)}
         progress("measuring the front anew", min(1.0, (start + HEAT) / max(1, len(others))))
-    front = _front(before, [found[point.trial] for point in (before.dense, *others)])
+    front = judged(before, [found[point.trial] for point in (before.dense, *others)])
     kept = {point.trial for point in front.points}
     left = tuple(point.trial for point in before.points if point.trial not in {*kept, *left_out})
     runtime = target or run.study.target.runtime
-    return Remeasured(front, left, tuple(sorted(recomputed)), processor_name(), runtime, left_out)
+    return Remeasured(front, left, tuple(sorted(recomputed)), processor_name(), runtime, left_out, bench.lock, sums)
 
 
 def _here(run: Run, points: Sequence[Point], progress: Progress) -> _Bench:
@@ -195,7 +160,7 @@ def _there(run: Run, moved: Moved, dense: Point) -> _Bench:
         folder = moved.folders[point.trial]
         return evaluator.held_out(Configuration(point.configuration), folder, moved.folders[dense.trial])
 
-    return _Bench(run, evaluator.subject, evaluator.runtime, moved.folders, held_out)
+    return _Bench(run, evaluator.subject, evaluator.runtime, moved.folders, held_out, lock(evaluator))
 
 
 def _held_out_anew(point: Point, measured: Mapping[str, Json]) -> Point:
@@ -227,13 +192,3 @@ def _renewed(point: Point, measured: Mapping[str, Measurement | None]) -> Point:
         percentiles={name: entry.percentiles for name, entry in fresh.items() if entry.percentiles},
         final={},
     )
-
-
-def _front(before: Front, points: Sequence[Point]) -> Front:
-    dense = points[0]
-    broken = [
-        any(limit.violation(point.values[name], dense.values) > 0 for name, limit in before.limits.items())
-        for point in points
-    ]
-    kept = [replace(point, feasible=not bad) for point, bad in zip(points, broken, strict=True)]
-    return Front.of(before.objectives, dense, kept, before.limits)

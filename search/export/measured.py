@@ -14,7 +14,6 @@ from slimfront.objectives.runtimes.artifact import MANIFEST, Artifact
 from slimfront.search.evaluator import TOKENIZER
 from slimfront.search.export.card import Use, model_card
 from slimfront.search.export.exporter import RECORD, Exported, Exporter, format_of
-from slimfront.search.records import Records
 from slimfront.studies.cache import file_sha256
 from slimfront.studies.data import load_splits
 from slimfront.studies.errors import RecordsError, StudyError
@@ -45,7 +44,8 @@ class MeasuredFiles(Exporter):
                 where="--to",
                 given=self.format,
                 allowed=known,
-                hint=f"search the study with --target {self.runtime}, or export to {known}",
+                hint=f"move the front with 'slimfront remeasure --target {self.runtime}' and export with that --target,"
+                f" search the study with it, or export to {known}",
             )
         for name in (*source.artifact.files, MANIFEST):
             shutil.copyfile(source.artifact.folder / name, folder / name)
@@ -70,7 +70,7 @@ class MeasuredFiles(Exporter):
             "labels": list(splits.labels),
             "max_tokens": study.model.max_tokens,
             "batch": study.target.batch,
-            "lock": Records(source.run.folder).lock(),
+            "lock": dict(source.lock),
             "tokenizer": {path.name: file_sha256(path) for path in tokens},
         }
         (folder / RECORD).write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
