@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn
@@ -167,26 +168,42 @@ def export(
 @app.command()
 def rebuild(
     run: RunFolder,
-    trial: Annotated[int, typer.Option(help="The trial's number.")],
-    out: Annotated[Path | None, typer.Option(help="Keep the files in this new folder.")] = None,
+    trial: Annotated[int | None, typer.Option(help="The trial's number.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="The dense model and every point of the front.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Keep a trial's files in this new folder.")] = None,
 ) -> None:
     """Make the files of a trial once more and compare their sums with those that were measured."""
-    import tempfile
-
     from slimfront.search.rebuild import rebuild as make
     from slimfront.search.rebuild import recorded
     from slimfront.search.run import Run
     from slimfront.studies.errors import StudyError
 
+    if every == (trial is not None) or (every and out):
+        raise StudyError("name one trial, with --out where its files are to be kept, or --all", where="--trial, --all")
     if out is not None and out.exists():
         raise StudyError("this is already there", where="--out", given=str(out), hint="name a new folder")
     opened = Run.open(run)
+    if trial is None:
+        _rebuild_front(opened)
+        return
     chosen = recorded(opened, trial)
     _say("making the files in a fresh process")
     with tempfile.TemporaryDirectory() as scratch:
         files = make(opened, chosen, out or Path(scratch) / "artifact")
     _say("every file equals the one that was measured")
     print(json.dumps({"trial": trial, "files": files}))
+
+
+def _rebuild_front(run: Any) -> None:
+    from slimfront.search.progress import Display
+    from slimfront.search.rebuild import rebuild_front
+
+    with Display() as listener:
+        equal, other = rebuild_front(run, listener.stage)
+    print(json.dumps({"equal": {str(trial): files for trial, files in equal.items()}, "other": sorted(other)}))
+    _say(f"{len(equal)} of {len(equal) + len(other)} models equal those that were measured, file by file")
+    for error in list(other.values())[:1]:
+        raise error
 
 
 @app.command()

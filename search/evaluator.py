@@ -282,12 +282,12 @@ class Evaluator:
             divergences(logits[seen], own), np.array(seen), np.abs(margins(logits, context.examples.labels))
         )
 
-    def rebuild(self, configuration: Configuration, folder: Path) -> Json:
-        """Make a configuration's artifact and predictions once more; return the sums of its files and the lock."""
+    def rebuild(self, configuration: Configuration, folder: Path, predictions: bool) -> Json:
+        """Make a configuration's artifact once more, and its predictions; return the sums of its files and the lock."""
         artifact = self.lower(configuration, folder)
-        reader = self.reader(configuration)
-        context = self._context(self._load(artifact), reader, reader.search, Reference(folder))
-        keep_predictions(context, folder)
+        if predictions:
+            reader = self.reader(configuration)
+            keep_predictions(self._context(self._load(artifact), reader, reader.search, Reference(folder)), folder)
         return {"files": dict(artifact.files), "lock": lock(self)}
 
     def held_out(self, configuration: Configuration, folder: Path, dense: Path) -> Json:

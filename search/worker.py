@@ -102,7 +102,7 @@ class Server:
         if task["do"] == "held_out":
             return {"held_out": self.evaluator.held_out(configuration, folder, Path(task["dense_folder"]))}
         if task["do"] == "rebuild":
-            rebuilt: Json = self.evaluator.rebuild(configuration, folder)
+            rebuilt: Json = self.evaluator.rebuild(configuration, folder, task["predictions"])
             return rebuilt
         others = [Path(path) for path in task["others"]]
         reference = Reference(Path(task["dense_folder"]), task["dense"], task["cost"], others)

@@ -26,6 +26,7 @@ NAMES = (
     "recipes",
     "joint",
     "latency",
+    "again",
 )
 
 
