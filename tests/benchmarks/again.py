@@ -121,9 +121,9 @@ def main(folder: Path) -> None:
         row("held-out accuracy", accuracies),
     ]
     text = f"""
-The front of a search ({len(points)} points without the dense model), its latencies measured once more by `slimfront
-remeasure --rounds {ROUNDS}` and its held-out accuracies by a worker, each in a process of its own: the share of the second
-values that lie in the first 95 % interval, by how much both differ, and half the width of the first interval.
+The front of a search ({len(points)} points without the dense model), its latencies measured once more by
+`slimfront remeasure --rounds {ROUNDS}`, its held-out accuracies by a worker, each in a process of its own: the share of
+second values that lie in the first 95 % interval, by how much both differ, and half the width of the first interval.
 """
     header = ("number", "points", "within the first interval", "median difference", "largest", "first interval, median")
     write("again", "A front measured by somebody else", text, header, rows)
