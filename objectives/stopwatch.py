@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from slimfront.objectives.pinning import pinned
 
 LEAST_ROUNDS, MOST_ROUNDS, SECONDS, RESAMPLES = 20, 120, 1.2, 500
 # Half of the 95 % interval of a ratio, relative: more rounds are run until it is this narrow, and beyond it is noisy.
@@ -58,7 +59,9 @@ def compared(
     with one_at_a_time():
         # What was running just before bears on the times, this measurement itself does not.
         around = conditions()
-        times = interleaved(runs, seconds, least).T
+        with pinned(threads) as cores:
+            times = interleaved(runs, seconds, least).T
+    around |= {"pinned": cores} if cores else {}
     return times, {**around, "threads": threads, "rounds": times.shape[1]}
 
 
