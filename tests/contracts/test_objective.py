@@ -8,16 +8,18 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 from slimfront.objectives.objective import OBJECTIVES, Context
-from slimfront.objectives.runtimes import RUNTIMES
+from slimfront.objectives.runtimes import RUNTIMES, Session
 from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.spaces.space import Space
 from slimfront.spaces.structure import walk
-from slimfront.studies.encoding import Encoded
+from slimfront.studies.encoding import Batch, Encoded
 from slimfront.studies.errors import MissingError
 from slimfront.studies.schema import BitsSpec, SpaceSpec, TargetSpec
 
@@ -183,19 +185,33 @@ def test_a_model_that_reads_more_tokens_is_timed_on_more_of_them(measured: dict[
     assert OBJECTIVES.get("latency", where="x")().measure(artifact, twin).value > 2.6
 
 
-def test_the_latency_of_several_lengths_is_their_mean(measured: dict[str, tuple[Artifact, Context]]) -> None:
+class Clocked:
+    """Takes a millisecond for each token, on a clock of its own."""
+
+    threads, now = 1, 0.0
+
+    def run(self, batch: Batch) -> None:
+        Clocked.now += batch["input_ids"].shape[1] / 1e3
+
+
+def test_the_latency_of_several_lengths_is_their_mean(
+    measured: dict[str, tuple[Artifact, Context]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     artifact, context = measured["dense"]
+    clock = SimpleNamespace(perf_counter=lambda: Clocked.now)
+    monkeypatch.setattr("slimfront.objectives.stopwatch.time", clock)
     (short,) = context.requests
-    longer = {name: np.tile(values, (1, 6)) for name, values in short.items()}
-    objective = OBJECTIVES.get("latency", where="x")()
-    alone, other, mixed = (
-        objective.measure(artifact, replace(context, requests=asked, dense_requests=asked))
-        for asked in ((short,), (longer,), (short, longer))
-    )
-    assert mixed.value == pytest.approx((alone.value + other.value) / 2, rel=0.3)
     width = short["input_ids"].shape[1]
-    assert mixed.conditions["tokens"] == [width, 6 * width] and mixed.conditions["threads"] == 1
-    assert not mixed.percentiles
+    asked = (short, {name: np.tile(values, (1, 6)) for name, values in short.items()})
+    objective, session = OBJECTIVES.get("latency", where="x")(), cast(Session, Clocked())
+    dense = replace(context, session=session, requests=asked, dense_requests=asked)
+    found = objective.measure(artifact, dense)
+    assert found.value == pytest.approx(3.5 * width) and found.steer == 1.0 and not found.percentiles
+    assert found.conditions["tokens"] == [width, 6 * width] and found.conditions["threads"] == 1
+    # Of the mean, whatever the lengths: here those of a model that reads the same texts as twice as many tokens.
+    longer = tuple({name: np.tile(values, (1, 2)) for name, values in batch.items()} for batch in asked)
+    twin = replace(dense, requests=longer, dense_session=session, dense={"latency": 2.0})
+    assert objective.measure(artifact, twin).value == pytest.approx(4.0)
 
 
 def test_a_download_is_what_zstandard_leaves(measured: dict[str, tuple[Artifact, Context]]) -> None:
