@@ -55,7 +55,7 @@ class Energy(Objective):
             context.run()
             for _ in range(ROUNDS):
                 rounds.append([_joules(context.run_dense), _joules(context.run)])
-        dense, own = np.array(rounds).T
+        dense, own = np.array(rounds).T / len(context.requests)
         base = context.dense.get("energy")
         found: Ratio = median(own) if base is None else ratio(own, dense)
         told = latency(found, base or 1.0, context.cost, around)

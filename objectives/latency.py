@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.objective import OBJECTIVES, Context, Objective
 from slimfront.objectives.runtimes.artifact import Artifact
-from slimfront.objectives.stopwatch import Ratio, conditions, interleaved, median, one_at_a_time, ratio
+from slimfront.objectives.stopwatch import Ratio, compared, median, percentiles, ratio
+from slimfront.studies.encoding import widths
 
 
 @OBJECTIVES.register("latency")
 class Latency(Objective):
-    """Median milliseconds of one request.
+    """Median milliseconds of one request; of several lengths, the mean over them.
 
     Candidate and dense artifact run in randomly ordered pairs; the value is the ratio of their medians times the
     dense artifact's own milliseconds, the interval is a bootstrap over stretches of pairs. Samplers are told the
@@ -24,17 +27,31 @@ class Latency(Objective):
 
     def measure(self, artifact: Artifact, context: Context) -> Measurement:  # noqa: ARG002
         """See :meth:`Objective.measure`."""
-        with one_at_a_time():
-            # What else was running just before bears on the times, this measurement itself does not.
-            around = conditions()
-            dense, own = interleaved([context.run_dense, context.run]).T
-        base = context.dense.get("latency")
+        (dense, own), around = compared([context.run_dense, context.run], context.session.threads)
+        base, count = context.dense.get("latency"), len(context.requests)
+        around["tokens"] = widths(context.requests)
+        # Runs through several requests tell nothing of how long one of them may take.
+        tail = percentiles(own) if count == 1 else {}
         if base is None:
-            return latency(median(own), 1.0, context.cost, around)
-        return latency(ratio(own, dense), base, context.cost, around)
+            return latency(median(own / count), 1.0, context.cost, around, tail)
+        return latency(ratio(own, dense), base, context.cost, around, tail)
 
 
-def latency(found: Ratio, base: float, steer: float | None, around: dict[str, object]) -> Measurement:
-    """Return the latency of a model whose ratio to ``base`` milliseconds was found: to the dense model's, or to one."""
+def latency(
+    found: Ratio,
+    base: float,
+    steer: float | None,
+    around: Mapping[str, object],
+    tail: Mapping[str, float] | None = None,
+) -> Measurement:
+    """Return the latency of a model whose ratio to ``base`` milliseconds was found: to the dense model's, or to one.
+
+    Args:
+        found: The ratio.
+        base: Milliseconds.
+        steer: What samplers are told.
+        around: The conditions.
+        tail: Percentiles of the milliseconds.
+    """
     interval = (found.low * base, found.high * base)
-    return Measurement(found.value * base, Latency.unit, interval, steer, found.noisy, around)
+    return Measurement(found.value * base, Latency.unit, interval, steer, found.noisy, around, tail or {})

@@ -21,6 +21,7 @@ class Measurement:
         steer: What the samplers are told: equal to the value, or a repeatable stand-in where the value is noisy.
         noisy: Whether the interval is wider than it should be because the machine was not quiet.
         conditions: What else bore on the measurement, as JSON.
+        percentiles: Of the single runs, such as ``p90``; only those for which there were enough of them.
 
     Raises:
         NotFinite: a number is not finite.
@@ -33,6 +34,7 @@ class Measurement:
     steer: float | None = None
     noisy: bool = False
     conditions: Mapping[str, object] = field(default_factory=dict)
+    percentiles: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         numbers = [self.value, *(self.interval or ()), *(() if self.steer is None else (self.steer,))]
@@ -47,4 +49,5 @@ class Measurement:
         interval = None if self.interval is None else list(self.interval)
         found = {"value": self.value, "unit": self.unit, "interval": interval, "steer": steer}
         found |= {"noisy": True} if self.noisy else {}
-        return found | ({"conditions": dict(self.conditions)} if self.conditions else {})
+        found |= {"conditions": dict(self.conditions)} if self.conditions else {}
+        return found | ({"percentiles": dict(self.percentiles)} if self.percentiles else {})

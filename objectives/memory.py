@@ -13,7 +13,8 @@ from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.objective import OBJECTIVES, Context, Objective
 from slimfront.objectives.runtimes import RUNTIMES
 from slimfront.objectives.runtimes.artifact import Artifact
-from slimfront.studies.encoding import Batch
+from slimfront.objectives.runtimes.runtime import run_all
+from slimfront.studies.encoding import Requests
 from slimfront.studies.errors import MissingError
 from slimfront.studies.schema import TargetSpec
 
@@ -56,7 +57,7 @@ class Memory(Objective):
         found = []
         for _ in range(PROCESSES):
             reader, writer = server.Pipe(duplex=False)
-            process = server.Process(target=_tell, args=(artifact.folder, context.request, writer))
+            process = server.Process(target=_tell, args=(artifact.folder, context.requests, writer))
             process.start()
             writer.close()
             try:
@@ -69,7 +70,7 @@ class Memory(Objective):
         return Measurement(median(found), self.unit, (min(found), max(found)), steer=float(artifact.size()))
 
 
-def _tell(folder: Path, request: Batch, writer: Connection) -> None:
+def _tell(folder: Path, requests: Requests, writer: Connection) -> None:
     """Load an artifact, run it, and send by how many bytes this process grew at most."""
     torch.set_num_threads(1)
     artifact = Artifact.open(folder)
@@ -79,7 +80,7 @@ def _tell(folder: Path, request: Batch, writer: Connection) -> None:
     before = _status("VmRSS")
     session = runtime.load(artifact)
     for _ in range(RUNS):
-        session.run(request)
+        run_all(session, requests)
     writer.send(_status("VmHWM") - before)
 
 

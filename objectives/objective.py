@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.runtimes.artifact import Artifact
-from slimfront.objectives.runtimes.runtime import Runtime, Session, read
-from slimfront.studies.encoding import Batch, Encoded
+from slimfront.objectives.runtimes.runtime import Runtime, Session, read, run_all
+from slimfront.studies.encoding import Encoded, Requests
 from slimfront.studies.registry import Registry
 
 Direction = Literal["minimize", "maximize"]
@@ -29,11 +29,11 @@ class Context:
         session: The artifact, loaded.
         examples: The split on which quality is measured.
         batch: Sentences of one request.
-        request: The request whose latency is measured: a model that reads texts as more tokens gets more of them.
+        requests: The requests whose latency is measured: a model that reads texts as more tokens gets more of them.
         dense_session: The dense artifact, loaded, or None while the dense artifact itself is measured.
-        dense_request: The dense model's request.
+        dense_requests: The dense model's requests.
         dense: The dense artifact's values by objective; empty while it is measured itself.
-        full_requests: A full batch, as the dense model reads it and as the artifact does; None where nobody asks.
+        full_requests: Full batches, as the dense model reads them and as the artifact does; None where nobody asks.
         dense_logits: The dense artifact's logits of the examples, ``(examples, classes)``, or None where it is measured
             itself.
         cost: The latency that is predicted for the artifact, relative to the dense model's: repeatable.
@@ -43,12 +43,12 @@ class Context:
     session: Session
     examples: Encoded
     batch: int
-    request: Batch
+    requests: Requests
     dense_session: Session | None
-    dense_request: Batch
+    dense_requests: Requests
     dense: Mapping[str, float]
     cost: float
-    full_requests: tuple[Batch, Batch] | None = None
+    full_requests: tuple[Requests, Requests] | None = None
     dense_logits: npt.NDArray[np.float32] | None = None
     _seen: dict[int, Row] = field(default_factory=dict)
 
@@ -59,12 +59,12 @@ class Context:
         return groups, {index: number for number, group in enumerate(groups) for index in group}
 
     def run(self) -> None:
-        """Run the request."""
-        self.session.run(self.request)
+        """Run the requests."""
+        run_all(self.session, self.requests)
 
     def run_dense(self) -> None:
-        """Run the dense model's request."""
-        (self.dense_session or self.session).run(self.dense_request)
+        """Run the dense model's requests."""
+        run_all(self.dense_session or self.session, self.dense_requests)
 
     def see(self, indices: Sequence[int]) -> npt.NDArray[np.float32]:
         """Run the artifact on some examples, unless it has, and return their logits ``(indices, classes)``.

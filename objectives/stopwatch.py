@@ -13,14 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from slimfront.objectives.pinning import pinned
 
 LEAST_ROUNDS, MOST_ROUNDS, SECONDS, RESAMPLES = 20, 120, 1.2, 500
 # Half of the 95 % interval of a ratio, relative: more rounds are run until it is this narrow, and beyond it is noisy.
 PRECISION = 0.02
 # Rounds of each half whose medians must agree before anything counts, how well, and how many halves there are at most.
 WARM_UP, AGREEMENT, MOST_HALVES = 3, 0.1, 6
-# A name that all users of the machine agree on.
-LOCK = "slimfront-stopwatch.lock"
+# A place and a name that all users of the machine agree on, whatever TMPDIR says.
+PLACE, LOCK = Path("/tmp"), "slimfront-stopwatch.lock"
+# How many runs a percentile of the times takes: ten lie above it.
+RUNS = {90: 100, 99: 1000}
 Times = npt.NDArray[np.float64]
 Run = Callable[[], object]
 
@@ -45,7 +48,24 @@ class Ratio:
         return self.high - self.low > 2 * PRECISION * self.value
 
 
-def interleaved(runs: Sequence[Run], seconds: float = SECONDS) -> Times:
+def compared(
+    runs: Sequence[Run], threads: int, seconds: float = SECONDS, least: int = LEAST_ROUNDS
+) -> tuple[Times, dict[str, object]]:
+    """Time some runs while no other measurement runs on this machine; see :func:`interleaved`.
+
+    Returns:
+        The milliseconds of each run in each round, ``(runs, rounds)``, and the conditions as JSON.
+    """
+    with one_at_a_time():
+        # What was running just before bears on the times, this measurement itself does not.
+        around = conditions()
+        with pinned(threads) as cores:
+            times = interleaved(runs, seconds, least).T
+    around |= {"pinned": cores} if cores else {}
+    return times, {**around, "threads": threads, "rounds": times.shape[1]}
+
+
+def interleaved(runs: Sequence[Run], seconds: float = SECONDS, least: int = LEAST_ROUNDS) -> Times:
     """Return the milliseconds of each run in each round, ``(rounds, runs)``.
 
     The order within a round is random, so that whatever else the machine does falls on all alike.
@@ -53,12 +73,13 @@ def interleaved(runs: Sequence[Run], seconds: float = SECONDS) -> Times:
     Args:
         runs: What is timed; the first one is what others are compared with.
         seconds: Time after which no further round begins.
+        least: Rounds that are run in any case.
     """
     rng = np.random.default_rng(0)
     _warm_up(runs, rng)
     rounds: list[list[float]] = []
     stop = time.perf_counter() + seconds
-    while len(rounds) < LEAST_ROUNDS or (
+    while len(rounds) < least or (
         time.perf_counter() < stop and len(rounds) < MOST_ROUNDS and _half_width(np.array(rounds)) > PRECISION
     ):
         rounds.append(_round(runs, rng))
@@ -116,6 +137,11 @@ def median(own: Times) -> Ratio:
     return ratio(own, np.ones_like(own))
 
 
+def percentiles(own: Times) -> dict[str, float]:
+    """Return the percentiles of some milliseconds, ``(rounds,)``, for which there are enough of them."""
+    return {f"p{rank}": float(np.percentile(own, rank)) for rank, least in RUNS.items() if len(own) >= least}
+
+
 def _stretches(rounds: int) -> npt.NDArray[np.int64]:
     """Return rounds drawn in stretches that go round in a circle, ``(resamples, rounds)``."""
     length = max(1, round(rounds ** (1 / 3)))
@@ -131,7 +157,7 @@ def one_at_a_time(folder: Path | None = None) -> Iterator[None]:
     Args:
         folder: Where the lock lies; by default where the temporary files of all users are.
     """
-    path = (folder or Path(tempfile.gettempdir())) / LOCK
+    path = (folder or (PLACE if PLACE.is_dir() else Path(tempfile.gettempdir()))) / LOCK
     # Read only, and made only where it is missing: another user's file can be locked, too, but not opened to be made.
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)

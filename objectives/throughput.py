@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from slimfront.objectives.latency import latency
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.objective import OBJECTIVES, Context, Objective
 from slimfront.objectives.runtimes.artifact import Artifact
-from slimfront.objectives.stopwatch import Ratio, conditions, interleaved, median, one_at_a_time, ratio
+from slimfront.objectives.runtimes.runtime import run_all
+from slimfront.objectives.stopwatch import compared, median, ratio
+from slimfront.studies.encoding import widths
 
 
 @OBJECTIVES.register("throughput")
@@ -27,17 +27,12 @@ class Throughput(Objective):
     def measure(self, artifact: Artifact, context: Context) -> Measurement:  # noqa: ARG002
         """See :meth:`Objective.measure`."""
         assert context.full_requests is not None
-        dense_batch, batch = context.full_requests
-        runs = [
-            partial((context.dense_session or context.session).run, dense_batch),
-            partial(context.session.run, batch),
-        ]
-        with one_at_a_time():
-            around = conditions()
-            dense, own = interleaved(runs).T
-        base, sentences = context.dense.get("throughput"), len(batch["input_ids"])
+        dense_batches, batches = context.full_requests
+        first, session = context.dense_session or context.session, context.session
+        runs = [lambda: run_all(first, dense_batches), lambda: run_all(session, batches)]
+        (dense, own), around = compared(runs, session.threads)
+        around["tokens"] = widths(batches)
+        base, sentences = context.dense.get("throughput"), sum(len(batch["input_ids"]) for batch in batches)
         if base is None:
-            alone = median(own)
-            found = Ratio(alone.value / sentences, alone.low / sentences, alone.high / sentences)
-            return latency(found, 1.0, context.cost, around)
+            return latency(median(own / sentences), 1.0, context.cost, around)
         return latency(ratio(own, dense), base, context.cost, around)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from slimfront.search.authoring import init, schema
@@ -21,6 +22,9 @@ from slimfront.search.options import (
     Where,
 )
 from slimfront.search.printing import print_document, print_tables, say
+
+if TYPE_CHECKING:
+    from slimfront.search.run import Run
 
 app = typer.Typer(
     help="Search sparsity, bit-widths and distillation together; get the Pareto front of size, latency and accuracy.",
@@ -138,10 +142,14 @@ def export(
     weights: Weights = None,
     where: Where = None,
     to: Format = None,
+    target: Annotated[
+        str | None, typer.Option("--target", help="Another runtime, to which 'remeasure' moved the front.")
+    ] = None,
     examples: Annotated[bool, typer.Option(help="Ship the search split's texts for verification.")] = True,
 ) -> None:
     """Write the deployable model of one point."""
     from slimfront.search.export import export as write
+    from slimfront.search.export import moved_front
     from slimfront.search.picking import parse_weights
     from slimfront.search.run import Run
     from slimfront.studies.errors import StudyError
@@ -150,36 +158,57 @@ def export(
         hint = "leave --pick, --weights and --where out"
         raise StudyError("choose a trial or a pick", where="--trial", given=trial, hint=hint)
     wanted = parse_weights(weights) if weights is not None else None
-    chosen = trial if trial is not None else Run.open(run).front().pick(pick, where or (), wanted).trial
-    write(run, chosen, out, to, examples)
-    say(f"trial {chosen} written to {out}; next: slimfront verify {out}")
+    if trial is None:
+        opened = Run.open(run)
+        moved = moved_front(opened, target)
+        trial = (moved.front if moved else opened.front()).pick(pick, where or (), wanted).trial
+    write(run, trial, out, to, examples, target)
+    say(f"trial {trial} written to {out}; next: slimfront verify {out}")
     print(out)
 
 
 @app.command()
 def rebuild(
     run: RunFolder,
-    trial: Annotated[int, typer.Option(help="The trial's number.")],
-    out: Annotated[Path | None, typer.Option(help="Keep the files in this new folder.")] = None,
+    trial: Annotated[int | None, typer.Option(help="The trial's number.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="The dense model and every point of the front.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Keep a trial's files in this new folder.")] = None,
 ) -> None:
     """Make the files of a trial once more and compare their sums with those that were measured."""
-    import tempfile
-
     from slimfront.search.inspect.documents import Rebuilt
     from slimfront.search.rebuild import rebuild as make
     from slimfront.search.rebuild import recorded
     from slimfront.search.run import Run
     from slimfront.studies.errors import StudyError
 
+    if every == (trial is not None) or (every and out):
+        raise StudyError("name one trial, with --out where its files are to be kept, or --all", where="--trial, --all")
     if out is not None and out.exists():
         raise StudyError("this is already there", where="--out", given=str(out), hint="name a new folder")
     opened = Run.open(run)
+    if trial is None:
+        _rebuild_front(opened)
+        return
     chosen = recorded(opened, trial)
     say("making the files in a fresh process")
     with tempfile.TemporaryDirectory() as scratch:
         files = make(opened, chosen, out or Path(scratch) / "artifact")
     say("every file equals the one that was measured")
     print_document(Rebuilt(schema_version=1, trial=trial, files=files))
+
+
+def _rebuild_front(run: Run) -> None:
+    from slimfront.search.inspect.documents import RebuiltFront
+    from slimfront.search.progress import Display
+    from slimfront.search.rebuild import rebuild_front
+
+    with Display() as listener:
+        equal, other = rebuild_front(run, listener.stage)
+    sums = {str(trial): files for trial, files in equal.items()}
+    print_document(RebuiltFront(schema_version=1, equal=sums, other=sorted(other)))
+    say(f"{len(equal)} of {len(equal) + len(other)} models equal those that were measured, file by file")
+    for error in list(other.values())[:1]:
+        raise error
 
 
 @app.command()
@@ -198,6 +227,9 @@ def verify(folder: Annotated[Path, typer.Argument(metavar="DIR", help="An export
 def remeasure(
     run: RunFolder,
     target: Target = None,
+    rounds: Annotated[
+        int, typer.Option(min=20, help="Time each model so often at least: JSON has p90 from 100, p99 from 1000.")
+    ] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Measure a front anew, here or on another runtime: size and latency, and accuracy where answers are others."""
@@ -209,7 +241,7 @@ def remeasure(
 
     opened = Run.open(run)
     with Display() as listener:
-        found = measure(opened, listener.stage, target)
+        found = measure(opened, listener.stage, target, rounds)
     if as_json:
         print_document(Remeasured.model_validate(found.to_json()))
     else:

@@ -34,13 +34,13 @@ from slimfront.search.recovery.tutor import Tutor
 from slimfront.search.rivals import packed
 from slimfront.search.statistics import importance
 from slimfront.search.supplies import bank_of, teacher_of
-from slimfront.search.tournament import full_request, heat, request
+from slimfront.search.tournament import full_requests, heat, requests
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.draft import Scores
 from slimfront.spaces.space import Space
 from slimfront.studies.cache import cached, file_sha256
 from slimfront.studies.compressed import CompressedModel
-from slimfront.studies.encoding import Batch, Encoded
+from slimfront.studies.encoding import Encoded, Requests
 from slimfront.studies.errors import RecordsError
 from slimfront.studies.models import weights_sha256
 from slimfront.studies.processor import processor_name
@@ -205,13 +205,13 @@ class Evaluator:
             found["stopped"] = {"by": bar.trial, "bound": lost.upper_bound()}
         else:
             measured = self._measured(artifact, context)
-            _keep_predictions(context, folder)
+            keep_predictions(context, folder)
             if reference.dense:
                 write_tensors(folder / LOGITS, {"logits": torch.from_numpy(context.logits())}, {})
             else:
                 found["guessing"] = float(np.bincount(context.examples.labels).max() / len(context.examples))
             found["files"] = dict(artifact.files)
-            found["beside"] = {name: file_sha256(folder / name) for name in BESIDE if (folder / name).is_file()}
+            found["beside"] = beside(folder)
         return {"measurements": measured, **found, "cpu": self._clock.seconds()}
 
     def _race(
@@ -295,12 +295,12 @@ class Evaluator:
             divergences(logits[seen], own), np.array(seen), np.abs(margins(logits, context.examples.labels))
         )
 
-    def rebuild(self, configuration: Configuration, folder: Path) -> Json:
-        """Make a configuration's artifact and predictions once more; return the sums of its files and the lock."""
+    def rebuild(self, configuration: Configuration, folder: Path, predictions: bool) -> Json:
+        """Make a configuration's artifact once more, and its predictions; return the sums of its files and the lock."""
         artifact = self.lower(configuration, folder)
-        reader = self.reader(configuration)
-        context = self._context(self._load(artifact), reader, reader.search, Reference(folder))
-        _keep_predictions(context, folder)
+        if predictions:
+            reader = self.reader(configuration)
+            keep_predictions(self._context(self._load(artifact), reader, reader.search, Reference(folder)), folder)
         return {"files": dict(artifact.files), "lock": lock(self)}
 
     def supply(self, folder: Path, files: Mapping[str, str]) -> None:
@@ -316,7 +316,7 @@ class Evaluator:
         if folder.exists():
             return
         with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-            made = self.rebuild(self.space.dense(), Path(scratch) / "dense")["files"]
+            made = self.rebuild(self.space.dense(), Path(scratch) / "dense", True)["files"]
             if made != dict(files):
                 raise RecordsError(
                     "the dense model's files are not those that were measured",
@@ -361,13 +361,13 @@ class Evaluator:
         sessions = [
             (self._load(Artifact.open(folder)), self.reader(configuration)) for configuration, folder in entrants
         ]
-        others = [(session, self.request(reader)) for session, reader in sessions]
-        found = heat((self._dense_session(dense), self.request(self.subject)), others, base)
+        others = [(session, self.requests(reader)) for session, reader in sessions]
+        found = heat((self._dense_session(dense), self.requests(self.subject)), others, base)
         return [measurement.to_json() for measurement in found[1:]]
 
-    def request(self, reader: Subject) -> Batch:
-        """Return the request whose latency is measured; see :func:`slimfront.search.tournament.request`."""
-        return request(self.study, self.subject, reader)
+    def requests(self, reader: Subject) -> Requests:
+        """Return the requests whose latency is measured; see :func:`slimfront.search.tournament.requests`."""
+        return requests(self.study, self.subject, reader)
 
     def _load(self, artifact: Artifact) -> Session:
         with self._clock.stage("session"):
@@ -381,23 +381,21 @@ class Evaluator:
         reference: Reference,
         logits: npt.NDArray[np.float32] | None = None,
     ) -> Context:
-        target = self.study.target
+        asked = "throughput" in self.study.objectives
+        full = full_requests(self.study, self.subject, reader) if asked else None
         return Context(
             runtime=self.runtime,
             session=session,
             examples=examples,
-            batch=target.batch,
-            request=self.request(reader),
-            dense_request=self.request(self.subject),
+            batch=self.study.target.batch,
+            requests=self.requests(reader),
+            dense_requests=self.requests(self.subject),
             dense_session=self._dense_session(reference.folder) if reference.dense else None,
             dense=reference.dense,
             cost=reference.cost,
-            full_requests=self._full_requests(reader) if "throughput" in self.study.objectives else None,
+            full_requests=full,
             dense_logits=logits,
         )
-
-    def _full_requests(self, reader: Subject) -> tuple[Batch, Batch]:
-        return full_request(self.study, self.subject, self.subject), full_request(self.study, self.subject, reader)
 
     def _dense_session(self, folder: Path) -> Session:
         if self._dense is None or self._dense[0] != folder:
@@ -424,6 +422,11 @@ def _readable(paths: Sequence[Path], shape: tuple[int, ...]) -> list[npt.NDArray
     return found
 
 
-def _keep_predictions(context: Context, folder: Path) -> None:
+def beside(folder: Path) -> dict[str, str]:
+    """Return the SHA-256 of the files that lie beside those that the runtime loads."""
+    return {name: file_sha256(folder / name) for name in BESIDE if (folder / name).is_file()}
+
+
+def keep_predictions(context: Context, folder: Path) -> None:
     """Write the predictions beside the artifact: an export is verified against them."""
     (folder / PREDICTIONS).write_text(json.dumps(context.predictions().tolist()))

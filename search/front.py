@@ -42,9 +42,12 @@ class Point:
             and the ``p`` of McNemar's test.
         final: Measurements of a last tournament of the front by objective: ``value`` and ``interval``.
         noisy: Objectives whose interval is wider than it should be, for the machine was not quiet.
+        conditions: What bore on a measurement, by objective: load, cores, threads, rounds and the like.
+        percentiles: Of the single runs behind a measurement, by objective, where there were enough of them.
         information: Parameters, and multiply-adds of the weight matrices for each token: counted, not measured.
         right: Whether each sentence of the held-out split was judged rightly, packed; empty where that is not known.
         run: The run folder, from which it can be exported.
+        target: The runtime to which it was moved, or None.
 
     Raises:
         ValueError: a value is not finite.
@@ -60,9 +63,12 @@ class Point:
     changes: Mapping[str, Json] = field(default_factory=dict)
     final: Mapping[str, Json] = field(default_factory=dict)
     noisy: tuple[str, ...] = ()
+    conditions: Mapping[str, Json] = field(default_factory=dict)
+    percentiles: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     information: Mapping[str, int] = field(default_factory=dict)
     right: str = ""
     run: Path | None = None
+    target: str | None = None
 
     def __post_init__(self) -> None:
         if not all(math.isfinite(value) for value in self.values.values()):
@@ -76,6 +82,8 @@ class Point:
         found["changes"] = dict(self.changes)
         found["final"] = dict(self.final)
         found["noisy"] = list(self.noisy)
+        found["conditions"] = dict(self.conditions)
+        found["percentiles"] = dict(self.percentiles)
         found["information"] = dict(self.information)
         found["configuration"] = dict(self.configuration)
         return found
@@ -86,7 +94,7 @@ class Point:
 
         if self.run is None:
             raise StudyError("this point belongs to no run folder", where="point")
-        return export(self.run, self.trial, Path(out), to, examples)
+        return export(self.run, self.trial, Path(out), to, examples, self.target)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Callable
+from statistics import mean
 from typing import Any
 
 from slimfront.objectives.runtimes import Runtime
@@ -19,6 +20,7 @@ from slimfront.search.rereading import reread
 from slimfront.search.sensitivity import identity, sensitivities
 from slimfront.spaces.space import Space
 from slimfront.spaces.structure import Anatomy
+from slimfront.studies.encoding import widths
 from slimfront.studies.schema import Study
 
 Json = dict[str, Any]
@@ -35,7 +37,8 @@ def guide(evaluator: Evaluator, progress: Progress) -> Json:
         runtime=evaluator.runtime,
         blueprint=evaluator.blueprint,
         compress=evaluator.compress,
-        request=subject.request(target.batch, target.tokens),
+        requests=evaluator.requests(subject),
+        request=subject.request(target.batch, round(mean(widths(evaluator.requests(subject))))),
         shapes=shapes,
         identity={
             "target": target.model_dump(mode="json"),

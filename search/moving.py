@@ -10,13 +10,13 @@ from slimfront.objectives.runtimes import RUNTIMES
 from slimfront.search.evaluator import Evaluator
 from slimfront.search.front import Point
 from slimfront.search.preparation import separable
+from slimfront.search.remeasured import moved_folder
 from slimfront.search.run import Run
 from slimfront.spaces.configuration import Configuration
 from slimfront.studies.compressed import Capabilities
 from slimfront.studies.threads import torch_threads
 
 Progress = Callable[[str, float], None]
-TARGETS = "targets"
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def move(run: Run, target: str, points: Sequence[Point], progress: Progress) -> 
             if reason:
                 left_out[point.trial] = f"{target} has no {reason}"
             else:
-                folders[point.trial] = run.folder / TARGETS / target / f"trial-{point.trial:05d}"
+                folders[point.trial] = moved_folder(run, target) / f"trial-{point.trial:05d}"
                 evaluator.lower(configuration, folders[point.trial])
             progress(f"making the front's files for {target}", (number + 1) / len(points))
     return Moved(evaluator, folders, left_out)

@@ -13,6 +13,7 @@ from slimfront.search.engines import ENGINES
 from slimfront.search.launching import check_names
 from slimfront.search.preparation import anatomy_on, lay_space
 from slimfront.search.samplers import SAMPLERS
+from slimfront.search.tournament import lengths
 from slimfront.spaces.criteria import CRITERIA
 from slimfront.spaces.masks import MASKS
 from slimfront.spaces.quantizers import QUANTIZERS
@@ -53,6 +54,7 @@ def describe_plan(study: Study, subject: Subject, space: Space) -> list[str]:
     """Return the plan of a search in lines."""
     parameters = sum(p.numel() for p in subject.module.parameters())
     uniform, trials = len(space.uniform()), study.search.trials
+    tokens = ", ".join(str(length) for length in lengths(study, subject, study.target.batch))
     lines = [
         f"study       {study.name}",
         f"model       {type(subject.module).__name__}, {parameters / 1e6:.2f} M parameters,"
@@ -71,7 +73,7 @@ def describe_plan(study: Study, subject: Subject, space: Space) -> list[str]:
         ),
         f"tokens      at most {study.model.max_tokens} of a text",
         f"target      {study.target.runtime}, {study.target.threads} thread(s), batch {study.target.batch},"
-        f" {study.target.tokens} tokens; precisions {', '.join(space.capabilities.precisions)}",
+        f" {tokens} tokens; precisions {', '.join(space.capabilities.precisions)}",
         f"objectives  {', '.join(study.objectives)}",
         *(f"constraint  {name} {text}" for name, text in study.constraints.items()),
         f"search      {study.search.sampler}, {trials} trials, of them dense and {min(uniform, trials) - 1} of"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from slimfront.studies.cache import file_sha256
 from slimfront.studies.errors import RecordsError, SlimfrontError, StudyError
 
 Json = dict[str, Any]
+Progress = Callable[[str, float], None]
 
 
 def recorded(run: Run, number: int, where: str = "--trial") -> Trial:
@@ -56,15 +59,54 @@ def rebuild(run: Run, trial: Trial, folder: Path) -> Json:
         RecordsError: the artifact is another one; what differs here is named.
         SlimfrontError: it cannot be made.
     """
-    remote = Remote(
-        run.study.model_dump(mode="json"), run.folder / "logs" / "rebuild.log", Allowance.of(run.study.search)
-    )
+    with _worker(run) as remote:
+        return _rebuilt(run, remote, trial, folder, True)
+
+
+def rebuild_front(run: Run, progress: Progress) -> tuple[dict[int, Json], dict[int, RecordsError]]:
+    """Make the artifacts of the dense model and of a front's points in one fresh process, and keep none.
+
+    Args:
+        run: The run.
+        progress: Is told how far it is.
+
+    Returns:
+        By trial the sums of the files that equal the recorded ones, and the errors of those that do not.
+
+    Raises:
+        SlimfrontError: one cannot be made.
+    """
+    front = run.front()
+    numbers = sorted({front.dense.trial, *(point.trial for point in front.points)})
+    equal, other = dict[int, Json](), dict[int, RecordsError]()
+    with _worker(run) as remote, tempfile.TemporaryDirectory() as scratch:
+        for done, number in enumerate(numbers, 1):
+            folder = Path(scratch) / "artifact"
+            try:
+                equal[number] = _rebuilt(run, remote, recorded(run, number), folder, False)
+            except RecordsError as error:
+                other[number] = error
+            shutil.rmtree(folder, ignore_errors=True)
+            progress("making the front's files once more", done / len(numbers))
+    return equal, other
+
+
+@contextlib.contextmanager
+def _worker(run: Run) -> Iterator[Remote]:
+    study, log = run.study.model_dump(mode="json"), run.folder / "logs" / "rebuild.log"
+    remote = Remote(study, log, Allowance.of(run.study.search))
     try:
-        answer = remote.ask({"do": "rebuild", "configuration": dict(trial.configuration), "folder": str(folder)})
-    except WorkerDied as death:
-        raise SlimfrontError("the worker died", given=str(death)) from death
+        yield remote
     finally:
         remote.kill()
+
+
+def _rebuilt(run: Run, remote: Remote, trial: Trial, folder: Path, predictions: bool) -> Json:
+    task = {"do": "rebuild", "folder": str(folder), "predictions": predictions}
+    try:
+        answer = remote.ask({**task, "configuration": dict(trial.configuration)})
+    except WorkerDied as death:
+        raise SlimfrontError("the worker died", given=str(death)) from death
     if "error" in answer:
         raise SlimfrontError("the artifact cannot be rebuilt", given=answer["message"])
     require_equal(run, trial, folder, answer)
@@ -86,7 +128,7 @@ def sound(folder: Path, trial: Trial) -> bool:
     return whole and (folder / PREDICTIONS).is_file() and dict(artifact.files) == dict(trial.files)
 
 
-def mend(run: Run, engine: Engine, progress: Callable[[str, float], None]) -> None:
+def mend(run: Run, engine: Engine, progress: Progress) -> None:
     """Make the artifacts of the dense model and of the front once more where they are damaged or gone.
 
     Raises:
@@ -100,7 +142,8 @@ def mend(run: Run, engine: Engine, progress: Callable[[str, float], None]) -> No
     damaged = [trials[number] for number in kept if not sound(run.artifact(number), trials[number])]
     for number, trial in enumerate(damaged):
         folder = run.artifact(trial.number)
-        answer = engine.ask({"do": "rebuild", "configuration": dict(trial.configuration), "folder": str(folder)})
+        task = {"do": "rebuild", "folder": str(folder), "predictions": True}
+        answer = engine.ask({**task, "configuration": dict(trial.configuration)})
         require_equal(run, trial, folder, answer)
         progress("making damaged files once more", (number + 1) / len(damaged))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,13 +13,16 @@ from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.objective import Context
 from slimfront.objectives.runtimes import RUNTIMES, Runtime, Session
 from slimfront.objectives.runtimes.artifact import Artifact
-from slimfront.search.evaluator import PREDICTIONS, TOKENIZER
-from slimfront.search.front import Front, Point
+from slimfront.objectives.stopwatch import LEAST_ROUNDS
+from slimfront.search.evaluator import PREDICTIONS, TOKENIZER, beside, keep_predictions
+from slimfront.search.front import Point
+from slimfront.search.lock import lock
 from slimfront.search.moving import Moved, move
 from slimfront.search.preparation import objectives_of
 from slimfront.search.rebuild import recorded
-from slimfront.search.run import Run, write_atomically
-from slimfront.search.tournament import HEAT, full_request, heat, request
+from slimfront.search.remeasured import Remeasured, judged
+from slimfront.search.run import Run
+from slimfront.search.tournament import HEAT, full_requests, heat, requests
 from slimfront.search.trial import Trial
 from slimfront.spaces.configuration import Configuration
 from slimfront.studies.cache import file_sha256
@@ -36,47 +38,6 @@ Progress = Callable[[str, float], None]
 PROBE = 64
 
 
-@dataclass(frozen=True)
-class Remeasured:
-    """What became of a front.
-
-    Attributes:
-        front: The front as it is here; points that are no longer on it are among ``everything``.
-        left: Trials that were on the front and are not any more.
-        recomputed: Trials whose answers differ here, so that their accuracy was measured anew.
-        machine: The processor.
-        target: The runtime.
-        left_out: Why a point cannot be had on this runtime, by trial.
-    """
-
-    front: Front
-    left: tuple[int, ...]
-    recomputed: tuple[int, ...]
-    machine: str
-    target: str
-    left_out: Mapping[int, str]
-
-    def save(self, run: Run) -> Path:
-        """Write what was found into the run folder and return the file."""
-        stamp = datetime.datetime.now(tz=datetime.UTC).strftime("%Y%m%dT%H%M%S")
-        path = run.folder / f"remeasured-{stamp}.json"
-        write_atomically(path, json.dumps(self.to_json(), indent=1, allow_nan=False))
-        return path
-
-    def to_json(self) -> Json:
-        """Return what was found as JSON."""
-        return {
-            "schema_version": 1,
-            "machine": self.machine,
-            "target": self.target,
-            "dense": dict(self.front.dense.values),
-            "front": [point.to_json() for point in self.front.points],
-            "left": list(self.left),
-            "recomputed": list(self.recomputed),
-            "left_out": {str(trial): reason for trial, reason in self.left_out.items()},
-        }
-
-
 @dataclass
 class _Bench:
     """What all points need.
@@ -87,6 +48,7 @@ class _Bench:
         runtime: The target.
         folders: Where the artifacts are, by trial.
         held_out: Measures an artifact on the held-out split, where its answers are others than those of the search.
+        lock: What the artifacts depend on, where they are others than those of the search.
     """
 
     run: Run
@@ -94,6 +56,7 @@ class _Bench:
     runtime: Runtime
     folders: Mapping[int, Path]
     held_out: Callable[[Point], Json] | None = None
+    lock: Mapping[str, Any] = field(default_factory=dict)
     readers: dict[str, Subject] = field(default_factory=dict)
 
     def reader(self, folder: Path) -> Subject:
@@ -114,8 +77,7 @@ class _Bench:
     def context(self, session: Session, reader: Subject) -> Context:
         """Return what objectives may use of an artifact."""
         study = self.run.study
-        ask = reader.request(study.target.batch, study.target.tokens)
-        full = (full_request(study, self.subject, self.subject), full_request(study, self.subject, reader))
+        ask, full = requests(study, self.subject, reader), full_requests(study, self.subject, reader)
         return Context(self.runtime, session, reader.search, study.target.batch, ask, None, ask, {}, 1.0, full)
 
     def measured(self, artifact: Artifact, context: Context, dense: Context) -> tuple[Json, bool]:
@@ -131,7 +93,7 @@ class _Bench:
         return found, differs
 
 
-def remeasure(run: Run, progress: Progress, target: str | None = None) -> Remeasured:
+def remeasure(run: Run, progress: Progress, target: str | None = None, rounds: int = LEAST_ROUNDS) -> Remeasured:
     """Measure size and latency of the dense model and of every point of a front anew.
 
     The accuracy is measured anew only where the first answers differ from those of the search: where the processor
@@ -141,6 +103,7 @@ def remeasure(run: Run, progress: Progress, target: str | None = None) -> Remeas
         run: The run.
         progress: Is told how far it is.
         target: The runtime, where it is another than that of the search: its files are made first.
+        rounds: How often each model is timed at least.
 
     Raises:
         RecordsError: an artifact is missing or damaged.
@@ -156,12 +119,13 @@ def remeasure(run: Run, progress: Progress, target: str | None = None) -> Remeas
         bench, left_out = _there(run, moved, before.dense), moved.left_out
         others = [point for point in others if point.trial in moved.folders]
     artifact, session, reader = bench.load(before.dense)
-    first, found, base = (session, request(run.study, reader, reader)), {}, None
-    own_context, recomputed = bench.context(session, reader), list[int]()
+    first, found, base = (session, requests(run.study, reader, reader)), {}, None
+    own_context, recomputed, sums = bench.context(session, reader), list[int](), dict[int, Json]()
     for start in range(0, max(1, len(others)), HEAT):
         part = others[start : start + HEAT]
         loaded = [bench.load(point) for point in part]
-        times = heat(first, [(own, request(run.study, reader, as_read)) for _, own, as_read in loaded], base)
+        entrants = [(own, requests(run.study, reader, as_read)) for _, own, as_read in loaded]
+        times = heat(first, entrants, base, rounds)
         base = times[0].value if base is None else base
         contexts = [(files, bench.context(own, as_read)) for files, own, as_read in loaded]
         here = list(zip(part, contexts, times[1:], strict=True))
@@ -171,13 +135,16 @@ def remeasure(run: Run, progress: Progress, target: str | None = None) -> Remeas
             recomputed += [point.trial] if differs else []
             found[point.trial] = _renewed(point, {**measured, "latency": latency})
             if bench.held_out:
-                found[point.trial] = _held_out_anew(found[point.trial], bench.held_out(point))
+                renewed = _held_out_anew(found[point.trial], bench.held_out(point))
+                found[point.trial] = replace(renewed, target=target)
+                keep_predictions(context, files.folder)
+                sums[point.trial] = {**files.files, **beside(files.folder)}
         progress("measuring the front anew", min(1.0, (start + HEAT) / max(1, len(others))))
-    front = _front(before, [found[point.trial] for point in (before.dense, *others)])
+    front = judged(before, [found[point.trial] for point in (before.dense, *others)])
     kept = {point.trial for point in front.points}
     left = tuple(point.trial for point in before.points if point.trial not in {*kept, *left_out})
     runtime = target or run.study.target.runtime
-    return Remeasured(front, left, tuple(sorted(recomputed)), processor_name(), runtime, left_out)
+    return Remeasured(front, left, tuple(sorted(recomputed)), processor_name(), runtime, left_out, bench.lock, sums)
 
 
 def _here(run: Run, points: Sequence[Point], progress: Progress) -> _Bench:
@@ -210,7 +177,7 @@ def _there(run: Run, moved: Moved, dense: Point) -> _Bench:
         folder = moved.folders[point.trial]
         return evaluator.held_out(Configuration(point.configuration), folder, moved.folders[dense.trial])
 
-    return _Bench(run, evaluator.subject, evaluator.runtime, moved.folders, held_out)
+    return _Bench(run, evaluator.subject, evaluator.runtime, moved.folders, held_out, lock(evaluator))
 
 
 def _held_out_anew(point: Point, measured: Mapping[str, Json]) -> Point:
@@ -240,15 +207,7 @@ def _renewed(point: Point, measured: Mapping[str, Measurement | None]) -> Point:
         values={name: fresh[name].value if name in fresh else value for name, value in point.values.items()},
         intervals=intervals | {name: entry.interval for name, entry in fresh.items() if entry.interval},
         noisy=tuple(name for name, entry in fresh.items() if entry.noisy),
+        conditions={name: dict(entry.conditions) for name, entry in fresh.items() if entry.conditions},
+        percentiles={name: entry.percentiles for name, entry in fresh.items() if entry.percentiles},
         final={},
     )
-
-
-def _front(before: Front, points: Sequence[Point]) -> Front:
-    dense = points[0]
-    broken = [
-        any(limit.violation(point.values[name], dense.values) > 0 for name, limit in before.limits.items())
-        for point in points
-    ]
-    kept = [replace(point, feasible=not bad) for point, bad in zip(points, broken, strict=True)]
-    return Front.of(before.objectives, dense, kept, before.limits)

@@ -162,6 +162,8 @@ class Run:
             changes={name: entry["change"] for name, entry in held_out.items() if "change" in entry},
             final={"latency": final[trial.number]} if trial.number in final else {},
             noisy=tuple(name for name, entry in measured.items() if entry.get("noisy")),
+            conditions={name: entry["conditions"] for name, entry in measured.items() if "conditions" in entry},
+            percentiles={name: entry["percentiles"] for name, entry in measured.items() if "percentiles" in entry},
             right=held_out.get("accuracy", {}).get("right", ""),
             information=trial.details.get("information", {}),
             run=self.folder,

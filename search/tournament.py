@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 from slimfront.objectives.latency import latency
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.runtimes import Session
-from slimfront.objectives.stopwatch import Ratio, conditions, interleaved, median, one_at_a_time, ratio
-from slimfront.studies.encoding import Batch
+from slimfront.objectives.runtimes.runtime import run_all
+from slimfront.objectives.stopwatch import LEAST_ROUNDS, Ratio, compared, median, percentiles, ratio
+from slimfront.studies.encoding import Requests, widths
 from slimfront.studies.schema import Study
 from slimfront.studies.subject import Subject
 
@@ -18,40 +18,57 @@ from slimfront.studies.subject import Subject
 HEAT = 8
 # Longest time of a heat for each who takes part.
 SECONDS = 1.0
-Entrant = tuple[Session, Batch]
+# Requests that stand for the lengths of the texts.
+MIX = 5
+Entrant = tuple[Session, Requests]
 
 
-def request(study: Study, subject: Subject, reader: Subject) -> Batch:
-    """Return the request whose latency is measured, of as many tokens as the reader makes of the same text.
+def requests(study: Study, subject: Subject, reader: Subject, batch: int | None = None) -> Requests:
+    """Return the requests whose latency is measured, of as many tokens as the reader makes of the same text.
 
     Args:
         study: The study.
         subject: The subject as the dense model reads it.
         reader: The subject as the model reads it that is measured.
+        batch: Sentences of a request, where they are others than the target's.
     """
-    return reader.request(study.target.batch, _tokens(study, subject, reader))
+    size, stretch = batch or study.target.batch, reader.longer_than(subject)
+    stretched = (min(round(tokens * stretch), subject.max_tokens) for tokens in lengths(study, subject, size))
+    return tuple(reader.request(size, tokens) for tokens in stretched)
 
 
-def full_request(study: Study, subject: Subject, reader: Subject) -> Batch:
-    """Return the full batch in which throughput is measured; see :func:`request`."""
-    return reader.request(study.target.full_batch, _tokens(study, subject, reader))
+def full_requests(study: Study, subject: Subject, reader: Subject) -> tuple[Requests, Requests]:
+    """Return the full batches in which throughput is measured, of the dense model and of the reader."""
+    size = study.target.full_batch
+    return requests(study, subject, subject, size), requests(study, subject, reader, size)
 
 
-def _tokens(study: Study, subject: Subject, reader: Subject) -> int:
-    return min(round(study.target.tokens * reader.longer_than(subject)), subject.max_tokens)
+def lengths(study: Study, subject: Subject, batch: int) -> tuple[int, ...]:
+    """Return how many tokens the dense model's requests have: one number, or as many as the texts have.
+
+    Of texts these are quantiles of the lengths to which the batches of the search split are padded.
+    """
+    tokens = study.target.tokens
+    return subject.search.typical(batch, MIX) if tokens == "data" else (tokens,)
 
 
-def heat(dense: Entrant, others: Sequence[Entrant], base: float | None) -> list[Measurement]:
+def heat(dense: Entrant, others: Sequence[Entrant], base: float | None, least: int = LEAST_ROUNDS) -> list[Measurement]:
     """Return the latency of the dense model and of some others, measured in the same rounds.
 
     Args:
         dense: The dense model, loaded, and its request.
         others: The others.
         base: The dense model's milliseconds, or None: then its own in these rounds.
+        least: Rounds that are run in any case.
     """
-    runs: list[Any] = [partial(session.run, batch) for session, batch in (dense, *others)]
-    with one_at_a_time():
-        around = conditions()
-        times = interleaved(runs, SECONDS * len(runs)).T
-    first = latency(median(times[0]) if base is None else Ratio(base, base, base), 1.0, None, around)
-    return [first, *(latency(ratio(own, times[0]), first.value, None, around) for own in times[1:])]
+    count = len(dense[1])
+    runs = [partial(run_all, session, asked) for session, asked in (dense, *others)]
+    times, around = compared(runs, dense[0].threads, SECONDS * len(runs), least)
+    of = [around | {"tokens": widths(asked)} for _, asked in (dense, *others)]
+    # Runs through several requests tell nothing of how long one of them may take.
+    tails = [percentiles(own) if count == 1 else {} for own in times]
+    alone = median(times[0] / count) if base is None else Ratio(base, base, base)
+    first = latency(alone, 1.0, None, of[0], tails[0])
+    ratios = [ratio(own, times[0]) for own in times[1:]]
+    rest = zip(ratios, of[1:], tails[1:], strict=True)
+    return [first, *(latency(found, first.value, None, told, tail) for found, told, tail in rest)]

@@ -109,7 +109,7 @@ class Server:
         if task["do"] == "held_out":
             return {"held_out": self.evaluator.held_out(configuration, folder, Path(task["dense_folder"]))}
         if task["do"] == "rebuild":
-            rebuilt: Json = self.evaluator.rebuild(configuration, folder)
+            rebuilt: Json = self.evaluator.rebuild(configuration, folder, task["predictions"])
             return rebuilt
         if task["dense"]:
             self.evaluator.supply(Path(task["dense_folder"]), task["dense_files"])

@@ -18,6 +18,8 @@ from slimfront.studies.data import Examples
 
 Lengths = npt.NDArray[np.int64]
 Batch = dict[str, npt.NDArray[np.int64]]
+# One request, or several of the lengths that requests have.
+Requests = tuple[Batch, ...]
 FILE, LENGTHS = "tokens.safetensors", "lengths"
 # What Transformers itself adds to the state of the backend.
 SETTINGS = ("truncation_side", "model_input_names", "split_special_tokens", "pad_token_id", "pad_token_type_id")
@@ -66,10 +68,22 @@ class Encoded:
         order = np.argsort(self.lengths(), kind="stable").tolist()
         return [order[start : start + size] for start in range(0, len(order), size)]
 
+    def typical(self, size: int, count: int) -> tuple[int, ...]:
+        """Return ``count`` quantiles of the lengths to which the groups of the :meth:`partition` are padded."""
+        lengths = self.lengths()
+        padded = [int(lengths[group].max()) for group in self.partition(size)]
+        places = (np.arange(count) + 0.5) / count
+        return tuple(int(length) for length in np.quantile(padded, places, method="nearest"))
+
     def sorted_batches(self, size: int) -> Iterator[tuple[list[int], Batch]]:
         """Yield indices and batch of each group of the :meth:`partition`."""
         for indices in self.partition(size):
             yield indices, self.batch(indices)
+
+
+def widths(requests: Requests) -> list[int]:
+    """Return the number of tokens of each request."""
+    return [batch["input_ids"].shape[1] for batch in requests]
 
 
 def encode(examples: Examples, tokenizer: Any, inputs: Sequence[str], max_tokens: int) -> Encoded:

@@ -122,6 +122,15 @@ class LogisticRegressionHead(Strict):
 Training = Annotated[NoTraining | FineTuning | LogisticRegressionHead, Field(discriminator="method")]
 
 
+def _tokens(value: object) -> object:
+    if value == "data" or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+        return value
+    raise ValueError("a length is a number of tokens from 1, or 'data': those lengths that the texts have")
+
+
+Tokens = Annotated[int | Literal["data"], BeforeValidator(_tokens)]
+
+
 class TargetSpec(Strict):
     """Where the model will run, and how latency is measured there.
 
@@ -130,7 +139,8 @@ class TargetSpec(Strict):
         device: ``cuda`` for runtimes that have it.
         batch: Sentences of one request; accuracy is measured at this batch too, since dynamic quantization
             makes results depend on it.
-        tokens: Length of the request whose latency is measured.
+        tokens: Length of the request whose latency is measured; ``data`` stands for several requests, as long as the
+            search split's texts are, over which the mean is taken.
         full_batch: Sentences of a full batch, in which throughput is measured.
     """
 
@@ -138,8 +148,13 @@ class TargetSpec(Strict):
     device: Literal["cpu", "cuda"] = "cpu"
     threads: int = Field(default=1, ge=1)
     batch: int = Field(default=1, ge=1)
-    tokens: int = Field(default=32, ge=1)
+    tokens: Tokens = 32
     full_batch: int = Field(default=32, ge=1)
+
+    @property
+    def length(self) -> str:
+        """The length of a request in words."""
+        return "the texts' own lengths" if self.tokens == "data" else f"{self.tokens} tokens"
 
 
 class SparsitySpec(Strict):
@@ -415,6 +430,6 @@ class Study(Strict):
     def _consistent(self) -> Study:
         if len(set(self.objectives)) != len(self.objectives):
             raise ValueError("'objectives' names one objective twice; name each once")
-        if self.target.tokens > self.model.max_tokens:
+        if self.target.tokens != "data" and self.target.tokens > self.model.max_tokens:
             raise ValueError("'target.tokens' is larger than 'model.max_tokens'; lower it or raise the other")
         return self

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import torch
 from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.studies.compressed import Capabilities, CompressedModel, Cut, Form, QuantizedTensor, Removal
-from slimfront.studies.encoding import Batch, Encoded
+from slimfront.studies.encoding import Batch, Encoded, Requests
 from slimfront.studies.errors import NotFinite, StudyError
 from slimfront.studies.registry import Registry
 from slimfront.studies.schema import TargetSpec
@@ -167,6 +167,12 @@ class Runtime(ABC):
     @abstractmethod
     def load(self, artifact: Artifact) -> Session:
         """Load an artifact."""
+
+
+def run_all(session: Session, requests: Requests) -> None:
+    """Run an artifact on some requests, one after the other."""
+    for batch in requests:
+        session.run(batch)
 
 
 def read(session: Session, examples: Encoded, groups: Iterable[Sequence[int]]) -> dict[int, npt.NDArray[np.float32]]:

@@ -1,5 +1,5 @@
 """Exporters: one file per format."""
 
-from slimfront.search.export.exporter import EXPORTERS, Exporter, export, verify
+from slimfront.search.export.exporter import EXPORTERS, Exporter, export, moved_front, verify
 
-__all__ = ["EXPORTERS", "Exporter", "export", "verify"]
+__all__ = ["EXPORTERS", "Exporter", "export", "moved_front", "verify"]

@@ -113,7 +113,7 @@ def _explained(source: Exported, title: str) -> dict[str, str]:
     return {
         "size": f"Size counts the files that {title} loads ({files}).",
         "download": "Download counts the same files, each compressed with Zstandard at its default level.",
-        "latency": f"Latency is the median of one request of {target.batch} × {target.tokens} tokens on"
+        "latency": f"Latency is the median of one request of {target.batch} × {target.length} on"
         f" {target.threads} thread(s), measured in interleaved runs with the dense model, whose own milliseconds it is"
         " scaled by.",
         "accuracy": f"Accuracy is this file's own on the search split ({len(source.predictions)} rows).",

@@ -6,14 +6,17 @@ import json
 import shutil
 import tempfile
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from slimfront.objectives.runtimes import RUNTIMES
 from slimfront.objectives.runtimes.artifact import MANIFEST, Artifact
 from slimfront.search.evaluator import PREDICTIONS
 from slimfront.search.front import Front, Point
 from slimfront.search.rebuild import rebuild, recorded, sound
+from slimfront.search.remeasured import MovedFront
 from slimfront.search.run import Run
 from slimfront.studies.cache import digest, folder_sums
 from slimfront.studies.errors import RecordsError, StudyError
@@ -34,6 +37,7 @@ class Exported:
         artifact: The measured files.
         predictions: The artifact's predictions on the search split, as they were measured.
         examples: Whether the search split's texts go along, so that the export can be verified anywhere.
+        lock: What the files depend on.
     """
 
     run: Run
@@ -42,6 +46,7 @@ class Exported:
     artifact: Artifact
     predictions: list[int]
     examples: bool
+    lock: Mapping[str, Any]
 
 
 class Exporter(ABC):
@@ -76,7 +81,9 @@ class Exporter(ABC):
 EXPORTERS: Registry[Exporter] = Registry("export format", "slimfront.search.export")
 
 
-def export(run: Path, trial: int, out: Path, to: str | None = None, examples: bool = True) -> Path:
+def export(
+    run: Path, trial: int, out: Path, to: str | None = None, examples: bool = True, target: str | None = None
+) -> Path:
     """Export a trial of a run.
 
     Args:
@@ -85,25 +92,30 @@ def export(run: Path, trial: int, out: Path, to: str | None = None, examples: bo
         out: The folder to write, empty or new.
         to: The format; None is that of the run's target.
         examples: Whether the search split's texts go along for verification.
+        target: The runtime to which the front was moved; None is that of the run.
 
     Raises:
         StudyError: the trial or the format does not exist, or ``out`` is not empty.
     """
     opened = Run.open(run)
-    exporter = EXPORTERS.get(format_of(opened.study.target.runtime) if to is None else to, where="--to")()
-    front = opened.front()
+    moved = moved_front(opened, target)
+    exporter = EXPORTERS.get(format_of(target or opened.study.target.runtime) if to is None else to, where="--to")()
+    front, lock = (moved.front, moved.lock) if moved else (opened.front(), opened.records().lock())
     point = next((p for p in front.everything if p.trial == trial), None)
+    if point is None and moved:
+        known = ", ".join(str(p.trial) for p in front.everything)
+        raise StudyError("this trial was not moved", where="--trial", given=trial, allowed=known)
     if point is None:
         recorded(opened, trial)
         raise StudyError("this trial repeats an earlier one", where="--trial", given=trial, hint="export that one")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise StudyError("the folder is not empty", where="--out", given=str(out), hint="name an empty or a new folder")
-    folder = _artifact_folder(opened, trial)
+    folder = moved.artifact(trial) if moved else _artifact_folder(opened, trial)
     predictions = json.loads((folder / PREDICTIONS).read_text())
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
-        exporter.export(Exported(opened, front, point, Artifact.open(folder), predictions, examples), scratch)
+        exporter.export(Exported(opened, front, point, Artifact.open(folder), predictions, examples, lock), scratch)
         if out.exists():
             out.rmdir()
         scratch.chmod(0o755)
@@ -111,6 +123,18 @@ def export(run: Path, trial: int, out: Path, to: str | None = None, examples: bo
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     return out
+
+
+def moved_front(run: Run, target: str | None) -> MovedFront | None:
+    """Return a run's front on the runtime to which it was moved, or None where that is the run's own.
+
+    Raises:
+        StudyError: there is no such runtime, or the front was not moved there.
+    """
+    if target is None or target == run.study.target.runtime:
+        return None
+    RUNTIMES.get(target, where="--target")
+    return MovedFront.open(run, target)
 
 
 def format_of(runtime: str) -> str:

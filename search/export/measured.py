@@ -45,7 +45,8 @@ class MeasuredFiles(Exporter):
                 where="--to",
                 given=self.format,
                 allowed=known,
-                hint=f"search the study with --target {self.runtime}, or export to {known}",
+                hint=f"move the front with 'slimfront remeasure --target {self.runtime}' and export with that --target,"
+                f" search the study with it, or export to {known}",
             )
         for name in (*source.artifact.files, MANIFEST):
             shutil.copyfile(source.artifact.folder / name, folder / name)
@@ -69,7 +70,7 @@ class MeasuredFiles(Exporter):
             "labels": list(splits.labels),
             "max_tokens": study.model.max_tokens,
             "batch": study.target.batch,
-            "lock": source.run.records().lock(),
+            "lock": dict(source.lock),
         }
         if source.examples:
             rows = zip(splits.search.texts, splits.search.labels, source.predictions, strict=True)

@@ -85,6 +85,8 @@ class PointEntry(Part):
         final: Measured again in the last tournament.
         noisy: Objectives whose interval is wider than it should be.
         information: Counted, not measured: parameters, and multiply-adds for each token.
+        conditions: What else bore on a measurement, by objective.
+        percentiles: Milliseconds of p50, p90 and p99, as far as there were enough runs for them.
         configuration: Value by parameter of the space.
     """
 
@@ -97,6 +99,8 @@ class PointEntry(Part):
     final: dict[str, Final]
     noisy: list[str]
     information: dict[str, int]
+    conditions: dict[str, dict[str, object]] = {}
+    percentiles: dict[str, object] = {}
     configuration: dict[str, Value]
 
 
@@ -187,6 +191,9 @@ class Remeasured(Document):
         left: Trials that were on the front and are not any more.
         recomputed: Trials whose answers differ here, so that their accuracy was measured anew.
         left_out: Why a trial cannot be had on this target.
+        others: Points that are not on the front here.
+        lock: What the files depend on that were made for this target.
+        files: Their SHA-256 by trial.
     """
 
     machine: str
@@ -196,6 +203,9 @@ class Remeasured(Document):
     left: list[int]
     recomputed: list[int]
     left_out: dict[str, str]
+    others: list[PointEntry] = []
+    lock: dict[str, object] = {}
+    files: dict[str, dict[str, str]] = {}
 
 
 class Rebuilt(Document):
@@ -203,6 +213,18 @@ class Rebuilt(Document):
 
     trial: int
     files: dict[str, str]
+
+
+class RebuiltFront(Document):
+    """``rebuild --all``.
+
+    Attributes:
+        equal: SHA-256 sums of the files that equal those that were measured, by trial.
+        other: Trials whose files do not.
+    """
+
+    equal: dict[str, dict[str, str]]
+    other: list[int]
 
 
 class Verified(Document):
@@ -222,5 +244,6 @@ DOCUMENTS: dict[str, type[Document]] = {
     "compare": Compared,
     "remeasure": Remeasured,
     "rebuild": Rebuilt,
+    "rebuild-all": RebuiltFront,
     "verify": Verified,
 }

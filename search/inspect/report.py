@@ -71,7 +71,7 @@ def document(run: Run, front: Front) -> Json:
     return {
         "name": run.study.name,
         "run": str(run.folder),
-        "target": f"{run.study.target.runtime}, {run.study.target.threads} thread(s), {run.study.target.tokens} tokens",
+        "target": f"{run.study.target.runtime}, {run.study.target.threads} thread(s), {run.study.target.length}",
         "answers": answers(front),
         "notes": notes(trials, front),
         "counts": {name.replace("_", " "): number for name, number in counts(trials).items()},

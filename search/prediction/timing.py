@@ -15,15 +15,15 @@ from typing import Any
 
 import numpy as np
 from slimfront.objectives.runtimes import Runtime, Session
-from slimfront.objectives.runtimes.runtime import Blueprint
-from slimfront.objectives.stopwatch import interleaved, one_at_a_time
+from slimfront.objectives.runtimes.runtime import Blueprint, run_all
+from slimfront.objectives.stopwatch import compared, one_at_a_time
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.domain import Value
 from slimfront.spaces.draft import Draft, Scores
 from slimfront.spaces.space import Space
 from slimfront.studies.cache import cached
 from slimfront.studies.compressed import CompressedModel, Form
-from slimfront.studies.encoding import Batch
+from slimfront.studies.encoding import Batch, Requests, widths
 from slimfront.studies.processor import processor_name
 
 Progress = Callable[[str, float], None]
@@ -72,7 +72,8 @@ class Bench:
         runtime: The target.
         blueprint: The converted model.
         compress: Makes a compressed model.
-        request: The request that is timed.
+        requests: The requests whose latency is measured; whole models are timed on them.
+        request: One of their mean length, on which layers are timed.
         shapes: Shape of each parameter.
         identity: JSON of everything else on which the time depends.
     """
@@ -82,6 +83,7 @@ class Bench:
     runtime: Runtime
     blueprint: Blueprint
     compress: Callable[[Configuration], CompressedModel]
+    requests: Requests
     request: Batch
     shapes: Shapes
     identity: Json
@@ -96,6 +98,8 @@ class Bench:
             "machine": processor_name(),
             "version": VERSION,
         }
+        if len(self.requests) > 1:
+            key["lengths"] = widths(self.requests)
 
         def build(folder: Path) -> None:
             (folder / FILE).write_text(json.dumps(self._measure(progress), allow_nan=False), encoding="utf-8")
@@ -156,9 +160,10 @@ class Bench:
         for _ in range(ROUNDS):
             for configuration, mode in open_ones:
                 compressed = self.compress(configuration)
-                profile = self.blueprint.profile(
-                    compressed, mode, self.request, REPEATS, lambda: dense.run(self.request)
-                )
+                with one_at_a_time():
+                    profile = self.blueprint.profile(
+                        compressed, mode, self.request, REPEATS, lambda: dense.run(self.request)
+                    )
                 found[configuration, mode].append(profile)
                 done += 1
                 progress("timing each layer on the target", min(0.99, done / (2 * len(designs))))
@@ -175,9 +180,8 @@ class Bench:
         reference = self._session(self.space.dense())
         for number, configuration in enumerate(chosen):
             session = self._session(configuration)
-            runs = [partial(one.run, self.request) for one in (reference, session)]
-            with one_at_a_time():
-                base, own = interleaved(runs).T
+            runs = [partial(run_all, one, self.requests) for one in (reference, session)]
+            (base, own), _ = compared(runs, session.threads)
             found.append((dict(configuration), float(np.median(own) / np.median(base))))
             progress("timing whole models on the target", (number + 1) / len(chosen))
         return found

@@ -28,6 +28,7 @@ NAMES = (
     "targets",
     "scaling",
     "latency",
+    "again",
 )
 
 

@@ -13,14 +13,15 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from slimfront.objectives.stopwatch import Ratio, conditions, interleaved, ratio
+from slimfront.objectives.runtimes.runtime import run_all
+from slimfront.objectives.stopwatch import Ratio, compared, conditions, ratio
 from slimfront.search.evaluator import Evaluator
 
 from tests.benchmarks.material import quickstart, say
 from tests.benchmarks.table import write
 
-# Shares of the dense model's time that come on top; how often each is measured on an idle machine, and on a busy one.
-EXTRA, IDLE, BUSY = (0.0, 0.05, 0.1, 0.2), (500, 100, 100, 100), (200, 100, 100, 100)
+# Shares of the dense model's time that come on top, and how often each is measured.
+EXTRA, COUNTS = (0.0, 0.05, 0.1, 0.2), (500, 100, 100, 100)
 Run = Callable[[], object]
 
 
@@ -72,7 +73,7 @@ def measured(path: Path, count: int, dense: Run, own: Run) -> list[Ratio]:
     """Return so many ratios; those that were measured before are read."""
     found = [Ratio(*entry) for entry in json.loads(path.read_text())] if path.is_file() else []
     while len(found) < count:
-        base, times = interleaved([dense, own]).T
+        (base, times), _ = compared([dense, own], threads=1)
         found.append(ratio(times, base))
         path.write_text(json.dumps([(one.value, one.low, one.high) for one in found]))
     return found
@@ -84,10 +85,10 @@ def main(folder: Path) -> None:
     folder.mkdir(exist_ok=True)
     evaluator = Evaluator.prepare(quickstart(), say)
     session = evaluator.runtime.load(evaluator.lower(evaluator.space.dense(), folder / "dense"))
-    dense = partial(session.run, evaluator.request(evaluator.subject))
+    dense = partial(run_all, session, evaluator.requests(evaluator.subject))
     before, rows = conditions(), []
-    for title, processes, counts in (("idle", 0, IDLE), ("both cores busy", 2, BUSY)):
-        for extra, count in zip(EXTRA, counts, strict=True):
+    for title, processes in (("idle", 0), ("both cores busy", 2)):
+        for extra, count in zip(EXTRA, COUNTS, strict=True):
             times = fitted(dense, extra) if extra else 0
 
             def own(times: int = times) -> None:

@@ -76,7 +76,7 @@ def ours(run: Run, points: list[Point], evaluator: Evaluator) -> Iterator[Json]:
             "name": f"trial {point.trial}",
             "folder": str(run.artifact(point.trial)),
             "rows": reader.held_out.rows,
-            "request": plain(evaluator.request(reader)),
+            "request": plain(evaluator.requests(reader)[0]),
         }
 
 
@@ -98,7 +98,7 @@ def pruned(folder: Path) -> Iterator[Json]:
     read = {
         "rows": subject.held_out.rows,
         "calibration": subject.train.rows,
-        "request": plain(evaluator.request(subject)),
+        "request": plain(evaluator.requests(subject)[0]),
     }
     for share in PRUNED:
         place = folder / f"pruned-{share}"
@@ -126,7 +126,7 @@ def main(folder: Path) -> None:
         "given": [*pruned(folder), *ours(run, points, evaluator)],
         "rows": subject.held_out.rows,
         "calibration": subject.train.rows,
-        "request": plain(evaluator.request(subject)),
+        "request": plain(evaluator.requests(subject)[0]),
     }
     (folder / "given.json").write_text(json.dumps(data))
     script = Path(__file__).with_name("by_hand.py")

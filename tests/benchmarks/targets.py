@@ -9,6 +9,7 @@ from slimfront.objectives.runtimes import RUNTIMES, Session
 from slimfront.objectives.stopwatch import interleaved, median, one_at_a_time, ratio
 from slimfront.search.evaluator import Evaluator
 from slimfront.search.moving import lacking
+from slimfront.search.tournament import requests
 from slimfront.spaces.configuration import Configuration
 
 from tests.benchmarks.material import quickstart, say
@@ -52,7 +53,7 @@ def main(folder: Path) -> None:
             if not lacking(evaluator, configuration, runtime.supports()):
                 artifact = blueprint.lower(evaluator.compress(configuration), place / target / title.replace(" ", "-"))
                 sessions[title, target], sizes[title, target] = runtime.load(artifact), artifact.size()
-    request = subject.request(study.target.batch, study.target.tokens)
+    (request,) = requests(study, subject, subject)
     keys = list(sessions)
     with one_at_a_time():
         times = interleaved([lambda session=sessions[key]: session.run(request) for key in keys], SECONDS).T
@@ -69,7 +70,7 @@ def main(folder: Path) -> None:
             cells.append(f"{size}, {faster.value:.2f}x ({faster.low:.2f}-{faster.high:.2f})")
         rows.append([title, *cells])
     text = f"""
-The shipped study's model at batch {study.target.batch} and {study.target.tokens} tokens, one thread; how many times as
+The shipped study's model at batch {study.target.batch} and {study.target.length}, one thread; how many times as
 fast as the dense fp32 model on OpenVINO ({median(base).value:.1f} ms), 95 % intervals, all {len(keys)} models in the
 same {np.shape(times)[1]} randomly ordered rounds. Speed alone: nothing is recovered here.
 """

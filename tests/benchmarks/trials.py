@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from slimfront.search.coordinator import Coordinator
 from slimfront.search.samplers import SAMPLERS, Observation, Problem, Sampler
+from slimfront.search.tournament import requests
 from slimfront.search.trial import Trial
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.domain import Value
@@ -87,8 +88,7 @@ def export(material: Material, folder: Path) -> None:
         domains = {name: list(domain.values) for name, domain in space.domains.items()}
         choices = {name: configuration[name] for name in domains}
         given.append({"kept": draft.kept, "bits": bits, "choices": choices, "domains": domains})
-    target = material.study.target
-    request = subject.request(target.batch, target.tokens)
+    (request,) = requests(material.study, subject, subject)
     data = {
         "configurations": given,
         "scores": {name: values.tolist() for name, values in material.evaluator.scores.items()},

@@ -8,16 +8,18 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 import torch
 from slimfront.objectives.objective import OBJECTIVES, Context
-from slimfront.objectives.runtimes import RUNTIMES
+from slimfront.objectives.runtimes import RUNTIMES, Session
 from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.spaces.space import Space
 from slimfront.spaces.structure import walk
-from slimfront.studies.encoding import Encoded
+from slimfront.studies.encoding import Batch, Encoded
 from slimfront.studies.errors import MissingError
 from slimfront.studies.schema import BitsSpec, SpaceSpec, TargetSpec
 
@@ -59,12 +61,12 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Artifa
                 session=runtime.load(artifact),
                 examples=examples(),
                 batch=1,
-                request=request,
+                requests=(request,),
                 dense_session=first[1].session if first else None,
-                dense_request=request,
+                dense_requests=(request,),
                 dense={"size": first[0].size(), **BASE} if first else {},
                 cost=1.0,
-                full_requests=(request, request),
+                full_requests=((request,), (request,)),
                 dense_logits=first[1].logits() if first else None,
             ),
         )
@@ -130,7 +132,7 @@ def test_throughput_is_for_each_sentence(measured: dict[str, tuple[Artifact, Con
     artifact, context = measured["dense"]
     latency = OBJECTIVES.get("latency", where="x")().measure(artifact, context)
     found = OBJECTIVES.get("throughput", where="x")().measure(artifact, context)
-    sentences = len(context.request["input_ids"])
+    sentences = len(context.requests[0]["input_ids"])
     assert sentences > 1 and 0.4 < found.value * sentences / latency.value < 2.5
 
 
@@ -178,9 +180,38 @@ def test_latency_is_a_ratio_in_interleaved_runs(measured: dict[str, tuple[Artifa
 
 def test_a_model_that_reads_more_tokens_is_timed_on_more_of_them(measured: dict[str, tuple[Artifact, Context]]) -> None:
     artifact, context = next(iter(measured.values()))
-    longer = {name: np.tile(values, (1, 6)) for name, values in context.request.items()}
-    twin = replace(context, request=longer, dense_session=context.session, dense={"latency": 2.0})
+    longer = {name: np.tile(values, (1, 6)) for name, values in context.requests[0].items()}
+    twin = replace(context, requests=(longer,), dense_session=context.session, dense={"latency": 2.0})
     assert OBJECTIVES.get("latency", where="x")().measure(artifact, twin).value > 2.6
+
+
+class Clocked:
+    """Takes a millisecond for each token, on a clock of its own."""
+
+    threads, now = 1, 0.0
+
+    def run(self, batch: Batch) -> None:
+        Clocked.now += batch["input_ids"].shape[1] / 1e3
+
+
+def test_the_latency_of_several_lengths_is_their_mean(
+    measured: dict[str, tuple[Artifact, Context]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact, context = measured["dense"]
+    clock = SimpleNamespace(perf_counter=lambda: Clocked.now)
+    monkeypatch.setattr("slimfront.objectives.stopwatch.time", clock)
+    (short,) = context.requests
+    width = short["input_ids"].shape[1]
+    asked = (short, {name: np.tile(values, (1, 6)) for name, values in short.items()})
+    objective, session = OBJECTIVES.get("latency", where="x")(), cast(Session, Clocked())
+    dense = replace(context, session=session, requests=asked, dense_requests=asked)
+    found = objective.measure(artifact, dense)
+    assert found.value == pytest.approx(3.5 * width) and found.steer == 1.0 and not found.percentiles
+    assert found.conditions["tokens"] == [width, 6 * width] and found.conditions["threads"] == 1
+    # Of the mean, whatever the lengths: here those of a model that reads the same texts as twice as many tokens.
+    longer = tuple({name: np.tile(values, (1, 2)) for name, values in batch.items()} for batch in asked)
+    twin = replace(dense, requests=longer, dense_session=session, dense={"latency": 2.0})
+    assert objective.measure(artifact, twin).value == pytest.approx(4.0)
 
 
 def test_a_download_is_what_zstandard_leaves(measured: dict[str, tuple[Artifact, Context]]) -> None:

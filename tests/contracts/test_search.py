@@ -164,6 +164,13 @@ def test_a_trial_is_rebuilt_to_the_byte(finished_run: Path, tmp_path: Path) -> N
     assert {name: file_sha256(tmp_path / "out" / name) for name in trial.files} == trial.files
     assert forked("rebuild", finished_run, "--trial", trial.number, "--out", tmp_path / "out").returncode == 2
     assert "measured to its end" in forked("rebuild", finished_run, "--trial", 999).stderr
+    front = Run.open(finished_run).front()
+    assert forked("rebuild", finished_run, "--trial", trial.number, "--all").returncode == 2
+    whole = forked("rebuild", finished_run, "--all")
+    assert whole.returncode == 0, whole.stderr
+    told = json.loads(whole.stdout)
+    assert {int(number) for number in told["equal"]} == {front.dense.trial, *(p.trial for p in front.points)}
+    assert told["other"] == [] and told["equal"]["0"] == dict(records.trials()[0].files)
     # As if the search had run with other libraries, and its file had been another one.
     shutil.copytree(finished_run, tmp_path / "run")
     lock = records.lock()

@@ -11,6 +11,7 @@ import pytest
 import torch
 from slimfront.search.moving import move
 from slimfront.search.records import Records
+from slimfront.search.remeasured import MovedFront
 from slimfront.search.run import Run
 from slimfront.studies.errors import StudyError
 
@@ -38,7 +39,9 @@ def search(target: str, root: Path, data: dict[str, Any]) -> Path:
 
 @pytest.fixture(scope="module")
 def onnx_run(tmp_path_factory: pytest.TempPathFactory, study_data: Callable[..., dict[str, Any]]) -> Path:
-    return search("onnxruntime", tmp_path_factory.mktemp("onnx"), study_data(trials=9, seed=1))
+    data = study_data(trials=9, seed=1)
+    data["target"] = {"tokens": "data"}
+    return search("onnxruntime", tmp_path_factory.mktemp("onnx"), data)
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +83,16 @@ def test_sizes_are_predicted_to_the_byte(target: str, run: Path) -> None:
     assert all(0 < entry["multiply_adds_per_token"] < entry["parameters"] for entry in told.values())
 
 
+def test_latency_over_the_lengths_of_the_texts(onnx_run: Path) -> None:
+    told = forked("plan", onnx_run.parent / "study.yaml").stdout
+    trials = [trial for trial in Records(onnx_run).trials() if trial.state == "complete"]
+    lengths = {tuple(trial.measurements["latency"]["conditions"]["tokens"]) for trial in trials}
+    (mix,) = lengths
+    assert len(mix) == 5 and list(mix) == sorted(mix) and len(set(mix)) > 1 and max(mix) <= 16
+    assert f"batch 1, {', '.join(map(str, mix))} tokens" in told
+    assert "the texts' own lengths" in (onnx_run / "report.html").read_text()
+
+
 def test_export_equals_its_record(target: str, run: Path, tmp_path: Path) -> None:
     require_that_an_export_equals_its_record(TARGETS[target][0], "dominated", run, tmp_path)
 
@@ -91,6 +104,8 @@ def test_card_example_runs(run: Path, tmp_path: Path) -> None:
 def test_files_of_another_runtime_are_not_there(onnx_run: Path, tmp_path: Path) -> None:
     refused = forked("export", onnx_run, "--pick", "knee", "--to", "openvino", "--out", tmp_path / "out")
     assert refused.returncode == 2 and "allowed: onnx" in refused.stderr and "--target openvino" in refused.stderr
+    refused = forked("export", onnx_run, "--target", "pytorch", "--out", tmp_path / "out")
+    assert refused.returncode == 2 and "was not moved" in refused.stderr and "remeasure" in refused.stderr
     unknown = forked("remeasure", onnx_run, "--target", "onnx")
     assert unknown.returncode == 2 and "onnxruntime" in unknown.stderr
 
@@ -106,7 +121,7 @@ def test_a_device_that_is_not_there(onnx_run: Path, tmp_path: Path) -> None:
         assert missing.returncode == 3 and "no GPU" in missing.stderr
 
 
-def test_a_front_moves_to_another_runtime(onnx_run: Path) -> None:
+def test_a_front_moves_to_another_runtime(onnx_run: Path, tmp_path: Path) -> None:
     before = {point.trial: point for point in Run.open(onnx_run).front().points}
     done = forked("remeasure", onnx_run, "--target", "openvino", "--json")
     assert done.returncode == 0, done.stderr
@@ -119,6 +134,27 @@ def test_a_front_moves_to_another_runtime(onnx_run: Path) -> None:
         # The same weights, but for the rounding of activations.
         assert abs(point["accuracy"] - before[point["trial"]].values["accuracy"]) < 0.08
         assert abs(point["held_out"]["accuracy"] - before[point["trial"]].held_out["accuracy"]) < 0.08
+    require_that_a_moved_point_can_be_exported(onnx_run, found, tmp_path / "out")
+
+
+def require_that_a_moved_point_can_be_exported(run: Path, found: dict[str, Any], out: Path) -> None:
+    """Export the first point with the figures of its new files; then damage what it was made of."""
+    first = found["front"][0]
+    command = ("export", run, "--target", "openvino", "--trial", first["trial"], "--out")
+    done = forked(*command, out)
+    assert done.returncode == 0, done.stderr
+    record = json.loads((out / "record.json").read_text())
+    assert record["format"] == "openvino" and "openvino" in record["lock"]
+    assert record["values"] == {name: first[name] for name in record["values"]}
+    assert record["held_out"] == first["held_out"] and record["dense"] == found["dense"]
+    verified = slimfront("verify", out)
+    assert verified.returncode == 0, verified.stderr
+    assert json.loads(verified.stdout)["accuracy"] == first["accuracy"]
+    assert MovedFront.open(Run.open(run), "openvino").front.pick("knee").target == "openvino"
+    weights = run / "targets" / "openvino" / f"trial-{first['trial']:05d}" / "openvino_model.bin"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    damaged = forked(*command, out.with_name("again"))
+    assert damaged.returncode == 4 and "not what was measured" in damaged.stderr
 
 
 def test_what_a_runtime_lacks_is_left_out(onnx_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import tempfile
 import time
 from pathlib import Path
 
@@ -10,10 +11,12 @@ from slimfront.objectives.stopwatch import (
     LEAST_ROUNDS,
     MOST_ROUNDS,
     Ratio,
+    compared,
     conditions,
     interleaved,
     median,
     one_at_a_time,
+    percentiles,
     ratio,
 )
 
@@ -69,17 +72,20 @@ def test_rounds_go_on_until_the_interval_is_narrow_or_time_is_up() -> None:
     assert len(interleaved([lambda: time.sleep(0), lambda: time.sleep(0.002)], seconds=0.0)) == LEAST_ROUNDS
 
 
-def _hold(folder: Path, told: multiprocessing.Queue) -> None:  # type: ignore[type-arg]
-    with one_at_a_time(folder):
+def _hold(own: Path, told: multiprocessing.Queue) -> None:  # type: ignore[type-arg]
+    tempfile.tempdir = str(own)
+    with one_at_a_time():
         start = time.monotonic()
         time.sleep(0.3)
         told.put((start, time.monotonic()))
 
 
-def test_two_processes_measure_one_after_the_other(tmp_path: Path) -> None:
+def test_two_processes_measure_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes of two runs, or of two users, keep their temporary files in folders of their own."""
+    monkeypatch.setattr("slimfront.objectives.stopwatch.PLACE", tmp_path)
     context = multiprocessing.get_context("fork")
     told = context.Queue()
-    both = [context.Process(target=_hold, args=(tmp_path, told)) for _ in range(2)]
+    both = [context.Process(target=_hold, args=(tmp_path / str(number), told)) for number in range(2)]
     for process in both:
         process.start()
     (start, end), (later, last) = sorted(told.get(timeout=60) for _ in range(2))
@@ -91,3 +97,12 @@ def test_two_processes_measure_one_after_the_other(tmp_path: Path) -> None:
 def test_what_bears_on_a_time_is_told() -> None:
     found = conditions()
     assert isinstance(found["load"], float) and found["load"] >= 0 and set(found) <= {"load", "cores", "governor"}
+    times, around = compared([lambda: None, lambda: time.sleep(0.001)], threads=3, seconds=0.0, least=30)
+    assert times.shape == (2, 30) and times[1].min() >= 1.0 > times[0].max()
+    assert around["threads"] == 3 and around["rounds"] == 30 and "load" in around
+
+
+def test_percentiles_need_enough_runs() -> None:
+    own = np.random.default_rng(3).permutation(1000) / 10
+    assert percentiles(own[:99]) == {} and set(percentiles(own[:999])) == {"p90"}
+    assert percentiles(own) == {"p90": pytest.approx(89.91), "p99": pytest.approx(98.901)}

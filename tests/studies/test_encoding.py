@@ -71,3 +71,12 @@ def test_a_batch_is_padded_to_its_longest_row(tmp_path: Path) -> None:
     assert batch["input_ids"].shape == (2, 6) and batch["attention_mask"].sum(axis=1).tolist() == [4, 6]
     order = np.concatenate([indices for indices, _batch in found.sorted_batches(3)])
     assert sorted(order.tolist()) == [0, 1, 2, 3] and (np.diff(found.lengths()[order]) >= 0).all()
+
+
+def test_typical_lengths_are_quantiles_of_the_batches(tmp_path: Path) -> None:
+    texts = tuple(" ".join(["film"] * (1 + number)) for number in range(20))
+    found = encoded(write_tokenizer(tmp_path), texts, 50)
+    assert sorted(found.lengths().tolist()) == list(range(3, 23))
+    assert found.typical(1, 5) == (5, 9, 13, 16, 20)
+    # Batches of four, in the order of length, are padded to 6, 10, 14, 18 and 22.
+    assert found.typical(4, 5) == (6, 10, 14, 18, 22)

@@ -76,6 +76,7 @@ BROKEN: dict[str, tuple[Callable[[Data], str], list[str]]] = {
         ["constraints.size", '"<= 20 MB"'],
     ),
     "NaN": (dump(put("search.failures", float("nan"))), ["search.failures", "finite"]),
+    "a length in words": (dump(put("target.tokens", "long")), ["target.tokens", "long", "'data'"]),
     "label twice": (dump(put("data.labels", ["fresh", "rotten", "fresh"])), ["data.labels", "named twice"]),
     "too hot": (dump(put("space.distillation.temperature", [1e300])), ["space.distillation.temperature", "1000"]),
     "tab": (tabs, ["line 3", "tab", "spaces"]),
