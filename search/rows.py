@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import optuna
 import sqlalchemy as sql
@@ -19,7 +19,8 @@ from optuna.storages._rdb import models
 from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
 from optuna.trial import TrialState
 from slimfront.spaces.domain import Domain, Value, to_optuna
-from sqlalchemy.orm import Session
+
+TRIALS: Any = models.TrialModel.__table__
 
 
 class NumberTaken(Exception):
@@ -59,17 +60,15 @@ class Rows:
         if domains is not self._domains:
             self._domains = domains
             self._distributions = {name: (d, distribution_to_json(d)) for name, d in to_optuna(domains).items()}
-        with Session(self._engine) as session, session.begin():
-            trial = models.TrialModel(study_id=self._study, number=number, state=TrialState.RUNNING)
-            trial.datetime_start = datetime.now()
-            session.add(trial)
-            session.flush()
+        with self._engine.begin() as connection:
+            begun = {"study_id": self._study, "number": number, "state": TrialState.RUNNING}
+            entered = connection.execute(sql.insert(TRIALS), begun | {"datetime_start": datetime.now()})
             # Counted after the first write, which keeps every other writer out.
-            same = models.TrialModel.study_id == self._study
-            count = session.scalar(sql.select(sql.func.count()).select_from(models.TrialModel).where(same)) or 0
+            same = TRIALS.c.study_id == self._study
+            count = connection.scalar(sql.select(sql.func.count()).select_from(TRIALS).where(same)) or 0
             if count != number + 1:
                 raise NumberTaken(count - 1)
-            key = cast(int, trial.trial_id)
+            key = int(entered.inserted_primary_key[0])
             parameters = [
                 {
                     "trial_id": key,
@@ -79,9 +78,9 @@ class Rows:
                 }
                 for name, (distribution, text) in self._distributions.items()
             ]
-            session.execute(sql.insert(models.TrialParamModel), parameters)
-            _describe(session, models.TrialUserAttributeModel, key, attributes)
-            self._ids[number] = key
+            connection.execute(sql.insert(models.TrialParamModel.__table__), parameters)
+            _describe(connection, models.TrialUserAttributeModel.__table__, key, attributes)
+        self._ids[number] = key
 
     def finish(
         self,
@@ -93,30 +92,30 @@ class Rows:
     ) -> None:
         """Write how a trial ended."""
         key = self.identity(number)
-        with Session(self._engine) as session, session.begin():
-            ended = {"state": state, "_datetime_complete_utc": datetime.now(tz=UTC).replace(tzinfo=None)}
-            session.execute(sql.update(models.TrialModel).where(models.TrialModel.trial_id == key).values(ended))
-            kind = models.TrialValueModel.TrialValueType.FINITE
-            rows = [
-                {"trial_id": key, "objective": place, "value": value, "value_type": kind}
-                for place, value in enumerate(values)
-            ]
+        kind = models.TrialValueModel.TrialValueType.FINITE
+        rows = [
+            {"trial_id": key, "objective": place, "value": value, "value_type": kind}
+            for place, value in enumerate(values)
+        ]
+        named = {f"{_CONSTRAINTS_KEY}:{name}": value for name, value in constraints.items()}
+        with self._engine.begin() as connection:
+            ended = {"state": state, "datetime_complete": datetime.now(tz=UTC).replace(tzinfo=None)}
+            connection.execute(sql.update(TRIALS).where(TRIALS.c.trial_id == key).values(ended))
             if rows:
-                session.execute(sql.insert(models.TrialValueModel), rows)
-            _describe(session, models.TrialUserAttributeModel, key, attributes)
-            named = {f"{_CONSTRAINTS_KEY}:{name}": value for name, value in constraints.items()}
-            _describe(session, models.TrialSystemAttributeModel, key, named)
+                connection.execute(sql.insert(models.TrialValueModel.__table__), rows)
+            _describe(connection, models.TrialUserAttributeModel.__table__, key, attributes)
+            _describe(connection, models.TrialSystemAttributeModel.__table__, key, named)
 
     def identity(self, number: int) -> int:
         """Return the key of a trial in the tables."""
         if number not in self._ids:
-            same = (models.TrialModel.study_id == self._study) & (models.TrialModel.number == number)
-            with Session(self._engine) as session:
-                self._ids[number] = session.scalars(sql.select(models.TrialModel.trial_id).where(same)).one()
+            same = (TRIALS.c.study_id == self._study) & (TRIALS.c.number == number)
+            with self._engine.connect() as connection:
+                self._ids[number] = connection.scalars(sql.select(TRIALS.c.trial_id).where(same)).one()
         return self._ids[number]
 
 
-def _describe(session: Session, model: Any, key: int, attributes: Mapping[str, Any]) -> None:
+def _describe(connection: sql.Connection, table: Any, key: int, attributes: Mapping[str, Any]) -> None:
     rows = [{"trial_id": key, "key": name, "value_json": json.dumps(value)} for name, value in attributes.items()]
     if rows:
-        session.execute(sql.insert(model), rows)
+        connection.execute(sql.insert(table), rows)

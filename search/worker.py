@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import queue
@@ -24,9 +25,7 @@ def main() -> None:
     # Whatever libraries print goes to the log; only results go up the pipe.
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    with contextlib.suppress(Exception):
-        # What cannot be imported is reported where it is needed.
-        _import()
+    _import()
     first = json.loads(lines.get())
     log = os.open(first["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
@@ -38,6 +37,9 @@ def main() -> None:
     server = Server(out)
     if not server.answer(lambda: server.prepare(first)):
         return
+    # Intervals need it; until the first task comes there is time.
+    import scipy.stats  # noqa: F401
+
     while True:
         task = json.loads(lines.get())
         server.answer(lambda task=task: server.serve(task))  # type: ignore[misc]
@@ -45,10 +47,16 @@ def main() -> None:
 
 def _import() -> None:
     """Import the libraries that take seconds while the coordinator is still busy with its own."""
-    import openvino  # noqa: F401
-    import transformers.modeling_utils
-    import transformers.models.auto  # noqa: F401
-    from slimfront.search import evaluator, guide  # noqa: F401
+    # What is imported stays: to look again and again for garbage among it takes a quarter of the time.
+    gc.disable()
+    with contextlib.suppress(Exception):
+        # What cannot be imported is reported where it is needed.
+        import openvino  # noqa: F401
+        import transformers.modeling_utils
+        import transformers.models.auto  # noqa: F401
+        from slimfront.search import evaluator, guide  # noqa: F401
+    gc.freeze()
+    gc.enable()
 
 
 def _lines() -> queue.SimpleQueue[str]:
