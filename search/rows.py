@@ -61,14 +61,13 @@ class Rows:
             self._domains = domains
             self._distributions = {name: (d, distribution_to_json(d)) for name, d in to_optuna(domains).items()}
         with self._engine.begin() as connection:
-            begun = {"study_id": self._study, "number": number, "state": TrialState.RUNNING}
-            entered = connection.execute(sql.insert(TRIALS), begun | {"datetime_start": datetime.now()})
+            begun = {"study_id": self._study, "number": number, "state": TrialState.RUNNING, "datetime_start": _now()}
+            key = connection.scalars(sql.insert(TRIALS).returning(TRIALS.c.trial_id), begun).one()
             # Counted after the first write, which keeps every other writer out.
             same = TRIALS.c.study_id == self._study
             count = connection.scalar(sql.select(sql.func.count()).select_from(TRIALS).where(same)) or 0
             if count != number + 1:
                 raise NumberTaken(count - 1)
-            key = int(entered.inserted_primary_key[0])
             parameters = [
                 {
                     "trial_id": key,
@@ -99,7 +98,7 @@ class Rows:
         ]
         named = {f"{_CONSTRAINTS_KEY}:{name}": value for name, value in constraints.items()}
         with self._engine.begin() as connection:
-            ended = {"state": state, "datetime_complete": datetime.now(tz=UTC).replace(tzinfo=None)}
+            ended = {"state": state, "datetime_complete": _now()}
             connection.execute(sql.update(TRIALS).where(TRIALS.c.trial_id == key).values(ended))
             if rows:
                 connection.execute(sql.insert(models.TrialValueModel.__table__), rows)
@@ -113,6 +112,11 @@ class Rows:
             with self._engine.connect() as connection:
                 self._ids[number] = connection.scalars(sql.select(TRIALS.c.trial_id).where(same)).one()
         return self._ids[number]
+
+
+def _now() -> datetime:
+    """Return the time as Optuna writes it: in UTC, without saying so."""
+    return datetime.now(tz=UTC).replace(tzinfo=None)
 
 
 def _describe(connection: sql.Connection, table: Any, key: int, attributes: Mapping[str, Any]) -> None:
