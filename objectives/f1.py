@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import f1_score
 from slimfront.objectives.objective import OBJECTIVES
 from slimfront.objectives.scored import Ints, Scored
 
@@ -17,4 +16,6 @@ class F1(Scored):
 
     def score(self, labels: Ints, predictions: Ints, weights: npt.NDArray[np.float64]) -> float:
         """See :meth:`Scored.score`."""
+        from sklearn.metrics import f1_score
+
         return float(f1_score(labels, predictions, average="macro", sample_weight=weights, zero_division=0.0))

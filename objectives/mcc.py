@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import matthews_corrcoef
 from slimfront.objectives.objective import OBJECTIVES
 from slimfront.objectives.scored import Ints, Scored
 
@@ -21,4 +20,6 @@ class MCC(Scored):
 
     def score(self, labels: Ints, predictions: Ints, weights: npt.NDArray[np.float64]) -> float:
         """See :meth:`Scored.score`."""
+        from sklearn.metrics import matthews_corrcoef
+
         return float(matthews_corrcoef(labels, predictions, sample_weight=weights))

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binomtest, norm
 
 Bools = npt.NDArray[np.bool_]
 
@@ -47,6 +46,9 @@ def change(before: Bools, after: Bools) -> Change:
     Raises:
         ValueError: there are no examples, or not the same number.
     """
+    # Imported where it is used: a start should not wait for it.
+    from scipy.stats import binomtest, norm
+
     if before.shape != after.shape or not len(before):
         raise ValueError(f"the same examples are needed, not {before.shape} and {after.shape}")
     lost, won, total = int((before & ~after).sum()), int((~before & after).sum()), len(before)

@@ -52,20 +52,21 @@ def launch(
 ) -> None:
     """Search a study; the same command continues where it stopped."""
     from slimfront.search.remote import cool_down, warm_up
-    from slimfront.studies.reader import read_study
-
-    read = read_study(study)
-    warm_up()
-    from slimfront.search.inspect.data import notes
-    from slimfront.search.inspect.plot import draw_front
-    from slimfront.search.inspect.table import front_table
-    from slimfront.search.launching import launch as search
-    from slimfront.search.progress import Display
-    from slimfront.search.run import Run
 
     settings = {"trials": trials, "timeout": timeout, "engine": engine, "address": address, "sampler": sampler}
     settings |= {"storage": storage}
+    warm_up()
     try:
+        from slimfront.studies.reader import read_study
+
+        read = read_study(study)
+        from slimfront.search.inspect.data import notes
+        from slimfront.search.inspect.plot import draw_front
+        from slimfront.search.inspect.table import front_table
+        from slimfront.search.launching import launch as search
+        from slimfront.search.progress import Display
+        from slimfront.search.run import Run
+
         with Display() as listener:
             front = search(read, run, new=new, target=target, listener=listener, workers=workers, seed=seed, **settings)
     except Interrupted:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import t as student
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -89,6 +88,9 @@ class Forecaster:
             margin: The candidate's margins there, ``(seen,)``.
             right: Whether it is right there, ``(seen,)``.
         """
+        # Imported where it is used: a start should not wait for it.
+        from scipy.stats import t as student
+
         total, rows = len(self._features), self._features[seen]
         weights, inverse, freedom, scale = self._fit(rows, margin)
         unseen = np.ones(total, dtype=np.bool_)

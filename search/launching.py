@@ -78,8 +78,8 @@ def launch(
     with only_coordinator(folder):
         engine = ENGINES.get(loaded.search.engine, where="search.engine")(opened)
         try:
-            told = _prepare(opened, engine, listener, fresh)
-            _search(opened, told, engine, started, listener)
+            records, told = _prepare(opened, engine, listener, fresh)
+            _search(opened, records, told, engine, started, listener)
         finally:
             engine.close()
     front = opened.front()
@@ -109,10 +109,16 @@ def _join(run: Run, records: Records, lock: Json) -> None:
         )
 
 
-def _prepare(run: Run, engine: Engine, listener: Listener, fresh: bool) -> Json:
-    """Let the first worker load the study, and return its guide; a run that never began leaves nothing behind."""
+def _prepare(run: Run, engine: Engine, listener: Listener, fresh: bool) -> tuple[Records, Json]:
+    """Open the records, let the first worker load the study, and return both them and its guide.
+
+    A run that never began leaves nothing behind.
+    """
     try:
-        return engine.prepare(listener.stage)
+        # While the worker still imports: afterwards it would have to wait for this.
+        records = run.records(create=True)
+        RUNTIMES.get(run.study.target.runtime, where="target.runtime")(run.study.target).supports()
+        return records, engine.prepare(listener.stage)
     except SlimfrontError:
         if fresh:
             shutil.rmtree(run.folder, ignore_errors=True)
@@ -186,10 +192,9 @@ def _folder(folder: Path, new: bool) -> Path:
     return candidate
 
 
-def _search(run: Run, told: Json, engine: Engine, started: float, listener: Listener) -> None:
+def _search(run: Run, records: Records, told: Json, engine: Engine, started: float, listener: Listener) -> None:
     settings = run.study.search
     space, predictor = follow(run.study, told)
-    records = run.records(create=True)
     objectives = {name: objective.entry() for name, objective in objectives_of(run.study).items()}
     records.begin(run.study.name, objectives)
     if lost := records.accept_losses():

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import optuna
 import sqlalchemy as sql
@@ -20,7 +20,10 @@ from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
 from optuna.trial import TrialState
 from slimfront.search.sums import BEGUN, ENDED, begun, ended
 from slimfront.spaces.domain import Domain, Value, to_optuna
-from sqlalchemy.orm import Session
+
+STUDIES: Any = models.StudyModel.__table__
+TRIALS: Any = models.TrialModel.__table__
+ATTRIBUTES: Any = models.TrialUserAttributeModel.__table__
 
 
 class NumberTaken(Exception):
@@ -60,20 +63,17 @@ class Rows:
         if domains is not self._domains:
             self._domains = domains
             self._distributions = {name: (d, distribution_to_json(d)) for name, d in to_optuna(domains).items()}
-        with Session(self._engine) as session, session.begin():
+        with self._engine.begin() as connection:
             # Of searches that share a server, one at a time takes a number.
-            mine = models.StudyModel.study_id == self._study
-            session.execute(sql.select(models.StudyModel.study_id).where(mine).with_for_update())
-            trial = models.TrialModel(study_id=self._study, number=number, state=TrialState.RUNNING)
-            trial.datetime_start = datetime.now()
-            session.add(trial)
-            session.flush()
+            mine = STUDIES.c.study_id == self._study
+            connection.execute(sql.select(STUDIES.c.study_id).where(mine).with_for_update())
+            row = {"study_id": self._study, "number": number, "state": TrialState.RUNNING, "datetime_start": _now()}
+            key = connection.scalars(sql.insert(TRIALS).returning(TRIALS.c.trial_id), row).one()
             # Counted after the first write, which keeps every other writer of a file out.
-            same = models.TrialModel.study_id == self._study
-            count = session.scalar(sql.select(sql.func.count()).select_from(models.TrialModel).where(same)) or 0
+            same = TRIALS.c.study_id == self._study
+            count = connection.scalar(sql.select(sql.func.count()).select_from(TRIALS).where(same)) or 0
             if count != number + 1:
                 raise NumberTaken(count - 1)
-            key = cast(int, trial.trial_id)
             parameters = [
                 {
                     "trial_id": key,
@@ -83,30 +83,30 @@ class Rows:
                 }
                 for name, (distribution, text) in self._distributions.items()
             ]
-            session.execute(sql.insert(models.TrialParamModel), parameters)
+            connection.execute(sql.insert(models.TrialParamModel.__table__), parameters)
             total = {BEGUN: begun(number, values, attributes)}
-            _describe(session, models.TrialUserAttributeModel, key, {**attributes, **total})
-            self._ids[number] = key
+            _describe(connection, ATTRIBUTES, key, {**attributes, **total})
+        self._ids[number] = key
 
     def again(
         self, number: int, values: Mapping[str, Value], before: Mapping[str, Any], attributes: Mapping[str, Any]
     ) -> bool:
         """Write other attributes of a trial that runs; return whether it still ran with those ``before``."""
-        key, model = self.identity(number), models.TrialUserAttributeModel
-        told = {**attributes, BEGUN: begun(number, values, attributes)}
-        with Session(self._engine) as session, session.begin():
-            if not self._runs(session, key):
+        key, told = self.identity(number), {**attributes, BEGUN: begun(number, values, attributes)}
+        own = ATTRIBUTES.c.trial_id == key
+        with self._engine.begin() as connection:
+            if not self._runs(connection, key):
                 return False
-            known = session.scalars(sql.select(model.value_json).where((model.trial_id == key) & (model.key == BEGUN)))
+            known = connection.scalars(sql.select(ATTRIBUTES.c.value_json).where(own & (ATTRIBUTES.c.key == BEGUN)))
             if [json.loads(text) for text in known] not in ([], [begun(number, values, before)]):
                 return False
-            session.execute(sql.delete(model).where((model.trial_id == key) & model.key.in_(told)))
-            _describe(session, model, key, told)
+            connection.execute(sql.delete(ATTRIBUTES).where(own & ATTRIBUTES.c.key.in_(told)))
+            _describe(connection, ATTRIBUTES, key, told)
             return True
 
-    def _runs(self, session: Session, key: int) -> bool:
-        own = models.TrialModel.trial_id == key
-        return session.scalar(sql.select(models.TrialModel.state).where(own).with_for_update()) == TrialState.RUNNING
+    def _runs(self, connection: sql.Connection, key: int) -> bool:
+        own = sql.select(TRIALS.c.state).where(TRIALS.c.trial_id == key)
+        return bool(connection.scalar(own.with_for_update()) == TrialState.RUNNING)
 
     def finish(
         self,
@@ -118,36 +118,40 @@ class Rows:
     ) -> int:
         """Write how a trial ended, unless that was written before, and return how many have."""
         key = self.identity(number)
-        over = (models.TrialModel.study_id == self._study) & (models.TrialModel.state != TrialState.RUNNING)
-        count = sql.select(sql.func.count()).select_from(models.TrialModel).where(over)
-        with Session(self._engine) as session, session.begin():
-            if not self._runs(session, key):
-                return session.scalar(count) or 0
-            then = {"state": state, "_datetime_complete_utc": datetime.now(tz=UTC).replace(tzinfo=None)}
-            session.execute(sql.update(models.TrialModel).where(models.TrialModel.trial_id == key).values(then))
-            kind = models.TrialValueModel.TrialValueType.FINITE
-            rows = [
-                {"trial_id": key, "objective": place, "value": value, "value_type": kind}
-                for place, value in enumerate(values)
-            ]
-            if rows:
-                session.execute(sql.insert(models.TrialValueModel), rows)
-            total = {ENDED: ended(number, state, values, attributes, constraints)}
-            _describe(session, models.TrialUserAttributeModel, key, {**attributes, **total})
-            named = {f"{_CONSTRAINTS_KEY}:{name}": value for name, value in constraints.items()}
-            _describe(session, models.TrialSystemAttributeModel, key, named)
-            return session.scalar(count) or 0
+        kind = models.TrialValueModel.TrialValueType.FINITE
+        rows = [
+            {"trial_id": key, "objective": place, "value": value, "value_type": kind}
+            for place, value in enumerate(values)
+        ]
+        named = {f"{_CONSTRAINTS_KEY}:{name}": value for name, value in constraints.items()}
+        total = {ENDED: ended(number, state, values, attributes, constraints)}
+        over = (TRIALS.c.study_id == self._study) & (TRIALS.c.state != TrialState.RUNNING)
+        count = sql.select(sql.func.count()).select_from(TRIALS).where(over)
+        with self._engine.begin() as connection:
+            if self._runs(connection, key):
+                then = {"state": state, "datetime_complete": _now()}
+                connection.execute(sql.update(TRIALS).where(TRIALS.c.trial_id == key).values(then))
+                if rows:
+                    connection.execute(sql.insert(models.TrialValueModel.__table__), rows)
+                _describe(connection, ATTRIBUTES, key, {**attributes, **total})
+                _describe(connection, models.TrialSystemAttributeModel.__table__, key, named)
+            return connection.scalar(count) or 0
 
     def identity(self, number: int) -> int:
         """Return the key of a trial in the tables."""
         if number not in self._ids:
-            same = (models.TrialModel.study_id == self._study) & (models.TrialModel.number == number)
-            with Session(self._engine) as session:
-                self._ids[number] = session.scalars(sql.select(models.TrialModel.trial_id).where(same)).one()
+            same = (TRIALS.c.study_id == self._study) & (TRIALS.c.number == number)
+            with self._engine.connect() as connection:
+                self._ids[number] = connection.scalars(sql.select(TRIALS.c.trial_id).where(same)).one()
         return self._ids[number]
 
 
-def _describe(session: Session, model: Any, key: int, attributes: Mapping[str, Any]) -> None:
+def _now() -> datetime:
+    """Return the time as Optuna writes it: in UTC, without saying so."""
+    return datetime.now(tz=UTC).replace(tzinfo=None)
+
+
+def _describe(connection: sql.Connection, table: Any, key: int, attributes: Mapping[str, Any]) -> None:
     rows = [{"trial_id": key, "key": name, "value_json": json.dumps(value)} for name, value in attributes.items()]
     if rows:
-        session.execute(sql.insert(model), rows)
+        connection.execute(sql.insert(table), rows)

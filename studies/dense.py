@@ -12,7 +12,6 @@ from slimfront.studies.cache import cached
 from slimfront.studies.checkpoint import Checkpoint
 from slimfront.studies.encoding import Encoded
 from slimfront.studies.errors import StudyError
-from slimfront.studies.models import weights_sha256
 from slimfront.studies.processor import multiplies_bf16
 from slimfront.studies.schema import FineTuning, LogisticRegressionHead, NoTraining, Study
 from slimfront.studies.threads import fitting, torch_threads
@@ -38,12 +37,13 @@ def require_training(study: Study, missing: list[str]) -> None:
         )
 
 
-def dense_model(study: Study, base: nn.Module, train: Encoded, progress: Progress) -> nn.Module:
+def dense_model(study: Study, base: nn.Module, weights: str, train: Encoded, progress: Progress) -> nn.Module:
     """Return the trained dense model in evaluation mode.
 
     Args:
         study: Says how it is trained.
         base: The checkpoint's model.
+        weights: SHA-256 of its parameters.
         train: The train split.
         progress: Called with a text and the finished share.
     """
@@ -52,7 +52,7 @@ def dense_model(study: Study, base: nn.Module, train: Encoded, progress: Progres
         return base
     key = {
         "train": spec.model_dump(mode="json"),
-        "weights": weights_sha256(base),
+        "weights": weights,
         "data": train.fingerprint(),
         "torch": torch.__version__,
         "bf16": multiplies_bf16(),

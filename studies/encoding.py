@@ -86,16 +86,22 @@ def widths(requests: Requests) -> list[int]:
     return [batch["input_ids"].shape[1] for batch in requests]
 
 
-def encode(examples: Examples, tokenizer: Any, inputs: Sequence[str], max_tokens: int) -> Encoded:
-    """Tokenize a split; a tokenizer that can be told from others finds what it did before in the cache.
+def encode(splits: Sequence[Examples], tokenizer: Any, inputs: Sequence[str], max_tokens: int) -> tuple[Encoded, ...]:
+    """Tokenize splits; a tokenizer that can be told from others finds what it did before in the cache.
 
     Args:
-        examples: Texts and labels.
+        splits: Texts and labels.
         tokenizer: A Transformers tokenizer.
         inputs: Names of the inputs that the model takes.
         max_tokens: Longer texts are truncated.
     """
     identity = _identity(tokenizer)
+    return tuple(_encoded(examples, tokenizer, identity, inputs, max_tokens) for examples in splits)
+
+
+def _encoded(
+    examples: Examples, tokenizer: Any, identity: str | None, inputs: Sequence[str], max_tokens: int
+) -> Encoded:
     if identity is None:
         columns, lengths = _columns(examples, tokenizer, inputs, max_tokens)
     else:

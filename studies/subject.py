@@ -151,13 +151,11 @@ def _encoded(
     texts: Splits, tokenizer: Any, inputs: tuple[str, ...], max_tokens: int
 ) -> tuple[Encoded, Encoded, Encoded, Encoded]:
     """Return the train, search and held-out splits and the lessons, tokenized."""
-    train, search, held_out = (
-        encode(part, tokenizer, inputs, max_tokens) for part in (texts.train, texts.search, texts.held_out)
+    more = [texts.unlabelled] if len(texts.unlabelled) else []
+    train, search, held_out, *unlabelled = encode(
+        [texts.train, texts.search, texts.held_out, *more], tokenizer, inputs, max_tokens
     )
-    lessons = train
-    if len(texts.unlabelled):
-        lessons = train + encode(texts.unlabelled, tokenizer, inputs, max_tokens)
-    return train, search, held_out, lessons
+    return train, search, held_out, sum(unlabelled, train)
 
 
 def trained(subject: Subject, study: Study, progress: Progress) -> Subject:
@@ -170,7 +168,7 @@ def trained(subject: Subject, study: Study, progress: Progress) -> Subject:
         study: Says how the model is trained.
         progress: Called with a text and the finished share.
     """
-    module = dense_model(study, subject.module, subject.train, progress)
+    module = dense_model(study, subject.module, subject.weights, subject.train, progress)
     return replace(subject, module=module, weights=weights_sha256(module)).in_order()
 
 

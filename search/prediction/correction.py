@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.linear_model import BayesianRidge, LinearRegression
 from slimfront.search.prediction.predictor import POWER, combined
 from slimfront.search.prediction.residuals import ResidualProcess
 from slimfront.search.prediction.tables import Floats, Ints, Tables
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import BayesianRidge
 
 # Divergences below this are all alike: nothing is lost.
 FLOOR = 1e-4
@@ -71,12 +74,17 @@ class Correction:
         self._residuals = ResidualProcess(tables, seen.levels[told], (seen.accuracy - expected)[told], deviation[told])
 
     def _fit_loss(self, divergence: Floats, lost: Floats) -> None:
+        # Imported where it is used: a start should not wait for it.
+        from sklearn.linear_model import LinearRegression
+
         line = LinearRegression(positive=True, fit_intercept=False).fit(_terms(divergence), lost)
         self._loss = np.asarray(line.coef_, dtype=np.float64)
         squares = LEAST * SCATTER**2 + ((lost - _terms(divergence) @ self._loss) ** 2).sum()
         self._scatter = float(np.sqrt(squares / (LEAST + len(lost))))
 
     def _fit(self, levels: Ints, divergence: Floats) -> None:
+        from sklearn.linear_model import BayesianRidge
+
         recovered = self._tables.steps.at(levels) > 0
         if recovered.any():
             self._floor = min(NEAR * float(divergence[recovered].min()), MOST_FLOOR)

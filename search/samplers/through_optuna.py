@@ -32,6 +32,7 @@ class OptunaSampler(Sampler):
         self._asked = -1
         self._problem: Problem | None = None
         self._distributions: Distributions = {}
+        self._spaces: dict[bool, dict[str, optuna.distributions.BaseDistribution]] = {}
 
     @abstractmethod
     def make(self, seed: int) -> optuna.samplers.BaseSampler:
@@ -49,12 +50,23 @@ class OptunaSampler(Sampler):
             study = self.study(problem, self.relevant(problem, history))
             sampler = self.make(seed)
             asked = self._storage.get_trial(self._asked)
-            space = sampler.infer_relative_search_space(study, asked)
-            found = sampler.sample_relative(study, asked, space)
+            found = sampler.sample_relative(study, asked, self._space(sampler, study, asked))
             for name, distribution in self._distributions.items():
                 if name not in found:
                     found[name] = sampler.sample_independent(study, asked, name, distribution)
         return {name: found[name] for name in problem.domains}
+
+    def _space(
+        self, sampler: optuna.samplers.BaseSampler, study: optuna.Study, asked: FrozenTrial
+    ) -> dict[str, optuna.distributions.BaseDistribution]:
+        """Return what the sampler samples together.
+
+        Optuna compares all parameters of all trials to find it; here each trial has them all, and one is enough.
+        """
+        informed = bool(self._told)
+        if informed not in self._spaces:
+            self._spaces[informed] = sampler.infer_relative_search_space(study, asked)
+        return self._spaces[informed]
 
     def extends(self, told: Sequence[Observation], observations: Sequence[Observation]) -> bool:
         """Return whether a study that was told some observations can be told the others in addition."""
@@ -63,7 +75,9 @@ class OptunaSampler(Sampler):
     def study(self, problem: Problem, observations: Sequence[Observation]) -> optuna.Study:
         """Return a study that holds exactly these observations."""
         if self._study is None or problem is not self._problem or not self.extends(self._told, observations):
-            self._problem, self._distributions, self._told = problem, to_optuna(problem.domains), []
+            if problem is not self._problem:
+                self._problem, self._distributions, self._spaces = problem, to_optuna(problem.domains), {}
+            self._told = []
             self._storage = optuna.storages.InMemoryStorage()
             directions = [DIRECTIONS[direction] for direction in problem.directions.values()]
             self._study = optuna.create_study(directions=directions, storage=self._storage)

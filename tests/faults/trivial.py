@@ -37,6 +37,9 @@ class Trivial(Server):
     def warm_up(self) -> None:
         """Import nothing."""
 
+    def get_ready(self) -> None:
+        """Import nothing."""
+
     def prepare(self, first: Json) -> Json:
         return {"guide": json.loads(Path(os.environ[GUIDE]).read_text()) if first["guide"] else None}
 

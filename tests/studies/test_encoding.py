@@ -16,7 +16,7 @@ PAIRS = tuple((text, "boring plot") for text in TEXTS)
 
 
 def encoded(tokenizer: Any, texts: Any = TEXTS, most: int = 6) -> Encoded:
-    return encode(Examples(texts, tuple(range(len(texts)))), tokenizer, INPUTS, most)
+    return encode([Examples(texts, tuple(range(len(texts))))], tokenizer, INPUTS, most)[0]
 
 
 @pytest.mark.parametrize("texts", [TEXTS, PAIRS])

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from slimfront.objectives.runtimes.artifact import Artifact
@@ -18,7 +18,9 @@ from slimfront.objectives.runtimes.twins import Gap
 from slimfront.studies.compressed import CompressedModel, Cut, Form, QuantizedTensor
 from slimfront.studies.encoding import Batch
 from torch import nn
-from transformers import PreTrainedModel
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 CONFIG, RECIPE, WEIGHTS, LOADER = "config.json", "compressed.json", "model.safetensors", "load.py"
 DIGITS = 9

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-import transformers
 from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.objectives.runtimes.pytorch.blueprint import Attribute, PyTorchBlueprint
 from slimfront.objectives.runtimes.pytorch.execution import logits
@@ -94,6 +93,8 @@ class PyTorch(Runtime):
         weights: str,  # noqa: ARG002
     ) -> PyTorchBlueprint:
         """See :meth:`Runtime.prepare`; nothing is converted."""
+        import transformers
+
         known = getattr(transformers, type(module).__name__, None) is type(module)
         if not known or not isinstance(module, transformers.PreTrainedModel):
             raise StudyError(
