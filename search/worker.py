@@ -104,6 +104,10 @@ class Server:
         if task["do"] == "rebuild":
             rebuilt: Json = self.evaluator.rebuild(configuration, folder)
             return rebuilt
+        if task["do"] == "convert":
+            from slimfront.search.export.converted import convert
+
+            return convert(self.evaluator, configuration, folder, task["to"], Path(task["out"]))
         others = [Path(path) for path in task["others"]]
         reference = Reference(Path(task["dense_folder"]), task["dense"], task["cost"], others)
         bar = Bar(**task["bar"]) if task["bar"] else None

@@ -10,14 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from slimfront.objectives.runtimes.artifact import Artifact
-from slimfront.search.evaluator import PREDICTIONS
 from slimfront.search.front import Front, Point
-from slimfront.search.rebuild import rebuild, recorded
-from slimfront.search.records import Trial
+from slimfront.search.rebuild import recorded
 from slimfront.search.run import Run
-from slimfront.studies.cache import file_sha256
-from slimfront.studies.errors import RecordsError, StudyError
+from slimfront.studies.errors import StudyError
 from slimfront.studies.registry import Registry
 
 Json = dict[str, Any]
@@ -32,16 +28,12 @@ class Exported:
         run: The run.
         front: Its front.
         point: The point to export.
-        artifact: The measured files.
-        predictions: The artifact's predictions on the search split, as they were measured.
         examples: Whether the search split's texts go along, so that the export can be verified anywhere.
     """
 
     run: Run
     front: Front
     point: Point
-    artifact: Artifact
-    predictions: list[int]
     examples: bool
 
 
@@ -49,10 +41,10 @@ class Exporter(ABC):
     """Writes a point in one format.
 
     Attributes:
-        runtime: The target whose artifacts it writes.
+        runtime: The target whose artifacts it writes; None where it makes files of its own, whatever the target.
     """
 
-    runtime: ClassVar[str]
+    runtime: ClassVar[str | None] = None
 
     @abstractmethod
     def export(self, source: Exported, folder: Path) -> None:
@@ -99,12 +91,10 @@ def export(run: Path, trial: int, out: Path, to: str | None = None, examples: bo
         raise StudyError("this trial repeats an earlier one", where="--trial", given=trial, hint="export that one")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise StudyError("the folder is not empty", where="--out", given=str(out), hint="name an empty or a new folder")
-    folder = _artifact_folder(opened, trial)
-    predictions = json.loads((folder / PREDICTIONS).read_text())
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
-        exporter.export(Exported(opened, front, point, Artifact.open(folder), predictions, examples), scratch)
+        exporter.export(Exported(opened, front, point, examples), scratch)
         if out.exists():
             out.rmdir()
         scratch.chmod(0o755)
@@ -136,21 +126,3 @@ def verify(folder: Path) -> Json:
             hint="name what 'slimfront export --out' wrote",
         ) from None
     return EXPORTERS.get(name, where=f"{folder / RECORD}: format")().verify(folder)
-
-
-def _artifact_folder(run: Run, number: int) -> Path:
-    """Return a trial's artifact; one that was not kept is rebuilt and must equal what was measured."""
-    trial, folder = recorded(run, number), run.artifact(number)
-    if not _sound(folder, trial):
-        rebuild(run, trial, folder)
-    return folder
-
-
-def _sound(folder: Path, trial: Trial) -> bool:
-    try:
-        artifact = Artifact.open(folder)
-    except RecordsError:
-        return False
-    beside = trial.details.get("beside", {})
-    whole = all((folder / name).is_file() and file_sha256(folder / name) == total for name, total in beside.items())
-    return whole and (folder / PREDICTIONS).is_file() and dict(artifact.files) == dict(trial.files)
