@@ -26,6 +26,7 @@ Target = Annotated[str | None, typer.Option("--target", help="The runtime, in pl
 Where = Annotated[list[str] | None, typer.Option("--where", help='Filter, such as "size <= 20MB"; repeatable.')]
 # Spelled out here: to ask the registry would import it all for a line of help.
 CHOICES = "evolution, tpe, nsga2, nsga3, gp or random"
+FORMATS = "openvino, onnx or pytorch, by default that of the run's target; transformers, torch-export or config"
 Pick = Annotated[str | None, typer.Option("--pick", help="knee, smallest, fastest or most-accurate.")]
 
 
@@ -141,7 +142,7 @@ def export(
     trial: Annotated[int | None, typer.Option(help="The trial's number.")] = None,
     pick: Pick = None,
     where: Where = None,
-    to: Annotated[str | None, typer.Option(help="openvino, onnx or pytorch; that of the run's target.")] = None,
+    to: Annotated[str | None, typer.Option(help=f"The format: {FORMATS}.")] = None,
     examples: Annotated[bool, typer.Option(help="Ship the search split's texts for verification.")] = True,
 ) -> None:
     """Write the deployable model of one point."""
