@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 import transformers
-from safetensors.torch import save_file
+from safetensors.torch import save
 from slimfront.search.export.architecture import Architecture, configured
 from slimfront.search.export.card import Use
 from slimfront.search.export.codes import stored
@@ -118,7 +118,7 @@ def _written(compressed: Compressed, architecture: Architecture, folder: Path) -
     text = json.dumps(architecture.config.to_dict(), indent=1, sort_keys=True)
     (folder / CONFIG).write_text(text + "\n", encoding="utf-8")
     named = {architecture.name(name): value for name, value in tensors.items()}
-    save_file(named, folder / WEIGHTS, {"format": "pt"})
+    (folder / WEIGHTS).write_bytes(save(named, {"format": "pt"}))
     if not own:
         return [CONFIG, WEIGHTS]
     code = Path(modeling_narrowed.__file__).read_text(encoding="utf-8")
