@@ -220,7 +220,8 @@ def verify(folder: Annotated[Path, typer.Argument(metavar="DIR", help="An export
 
     say("loading the folder in a fresh process and comparing it with its record")
     found = compare(folder)
-    say("bytes, predictions and accuracy equal the record" if found["examples"] else "bytes equal the record")
+    told = "bytes, predictions and accuracy equal the record" if found["examples"] else "bytes equal the record"
+    say("files that were made again equal those that were measured" if "files" in found else told)
     print_document(Verified.model_validate({"schema_version": 1, **found}))
 
 

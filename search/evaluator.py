@@ -160,7 +160,10 @@ class Evaluator:
 
     def lower(self, configuration: Configuration, folder: Path) -> Artifact:
         """Write a configuration's artifact into an empty folder, and its tokenizer where the vocabulary may be cut."""
-        compressed = self.compress(configuration)
+        return self.write(configuration, self.compress(configuration), folder)
+
+    def write(self, configuration: Configuration, compressed: CompressedModel, folder: Path) -> Artifact:
+        """Do the rest of :meth:`lower`, once the compressed model is there."""
         with self._clock.stage("lower"):
             shutil.rmtree(folder, ignore_errors=True)
             artifact = self.blueprint.lower(compressed, folder)

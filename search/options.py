@@ -11,7 +11,7 @@ import typer
 # Spelled out here: to ask the registries would import it all for a line of help, or at each TAB.
 SAMPLERS = ("evolution", "tpe", "nsga2", "nsga3", "gp", "random")
 TARGETS = ("openvino", "onnxruntime", "pytorch")
-FORMATS = ("openvino", "onnx", "pytorch")
+FORMATS = ("openvino", "onnx", "pytorch", "transformers", "torch-export", "config")
 ENGINES = ("optuna", "ray")
 PICKS = ("knee", "balanced", "smallest", "fastest", "most-accurate")
 
@@ -49,7 +49,9 @@ Engine = Annotated[
 ]
 Format = Annotated[
     str | None,
-    typer.Option("--to", help=f"{listed(FORMATS)}; that of the run's target.", autocompletion=completing(FORMATS)),
+    typer.Option(
+        "--to", help=f"{listed(FORMATS)}; by default that of the run's target.", autocompletion=completing(FORMATS)
+    ),
 ]
 Where = Annotated[
     list[str] | None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from slimfront.search.trial import Trial
 from slimfront.search.watch import Allowance
 from slimfront.studies.cache import file_sha256
 from slimfront.studies.errors import RecordsError, SlimfrontError, StudyError
+from slimfront.studies.schema import Study
 
 Json = dict[str, Any]
 Progress = Callable[[str, float], None]
@@ -59,7 +60,7 @@ def rebuild(run: Run, trial: Trial, folder: Path) -> Json:
         RecordsError: the artifact is another one; what differs here is named.
         SlimfrontError: it cannot be made.
     """
-    with _worker(run) as remote:
+    with _worker(run.study, _log(run)) as remote:
         return _rebuilt(run, remote, trial, folder, True)
 
 
@@ -79,7 +80,7 @@ def rebuild_front(run: Run, progress: Progress) -> tuple[dict[int, Json], dict[i
     front = run.front()
     numbers = sorted({front.dense.trial, *(point.trial for point in front.points)})
     equal, other = dict[int, Json](), dict[int, RecordsError]()
-    with _worker(run) as remote, tempfile.TemporaryDirectory() as scratch:
+    with _worker(run.study, _log(run)) as remote, tempfile.TemporaryDirectory() as scratch:
         for done, number in enumerate(numbers, 1):
             folder = Path(scratch) / "artifact"
             try:
@@ -91,25 +92,52 @@ def rebuild_front(run: Run, progress: Progress) -> tuple[dict[int, Json], dict[i
     return equal, other
 
 
+def answered(study: Study, log: Path, task: Json) -> Json:
+    """Return what a fresh worker process answers to a task.
+
+    Args:
+        study: The study.
+        log: A file for whatever the process prints.
+        task: See :meth:`slimfront.search.worker.Server.serve`.
+
+    Raises:
+        SlimfrontError: the task cannot be done.
+    """
+    with _worker(study, log) as remote:
+        return _asked(remote, task)
+
+
+def _log(run: Run) -> Path:
+    return run.folder / "logs" / "rebuild.log"
+
+
 @contextlib.contextmanager
-def _worker(run: Run) -> Iterator[Remote]:
-    study, log = run.study.model_dump(mode="json"), run.folder / "logs" / "rebuild.log"
-    remote = Remote(study, log, Allowance.of(run.study.search))
+def _worker(study: Study, log: Path) -> Iterator[Remote]:
+    remote = Remote(study.model_dump(mode="json"), log, Allowance.of(study.search))
     try:
         yield remote
     finally:
         remote.kill()
 
 
+def _asked(remote: Remote, task: Json) -> Json:
+    try:
+        answer = remote.ask(task)
+    except WorkerDied as death:
+        raise SlimfrontError(f"the worker died: {death.kind}", given=str(death)) from death
+    if "error" in answer:
+        failure = SlimfrontError("the artifact cannot be made", given=answer["message"])
+        if answer["exit_code"] != failure.exit_code:
+            failure = SlimfrontError(answer["message"])
+            failure.exit_code = int(answer["exit_code"])
+        raise failure
+    return answer
+
+
 def _rebuilt(run: Run, remote: Remote, trial: Trial, folder: Path, predictions: bool) -> Json:
     task = {"do": "rebuild", "folder": str(folder), "predictions": predictions}
-    try:
-        answer = remote.ask({**task, "configuration": dict(trial.configuration)})
-    except WorkerDied as death:
-        raise SlimfrontError("the worker died", given=str(death)) from death
-    if "error" in answer:
-        raise SlimfrontError("the artifact cannot be rebuilt", given=answer["message"])
-    require_equal(run, trial, folder, answer)
+    answer = _asked(remote, {**task, "configuration": dict(trial.configuration)})
+    require_made(answer, trial.number, trial.files, run.records().lock(), folder)
     return dict(answer["files"])
 
 
@@ -144,23 +172,30 @@ def mend(run: Run, engine: Engine, progress: Progress) -> None:
         folder = run.artifact(trial.number)
         task = {"do": "rebuild", "folder": str(folder), "predictions": True}
         answer = engine.ask({**task, "configuration": dict(trial.configuration)})
-        require_equal(run, trial, folder, answer)
+        require_made(answer, trial.number, trial.files, run.records().lock(), folder)
         progress("making damaged files once more", (number + 1) / len(damaged))
 
 
-def require_equal(run: Run, trial: Trial, folder: Path, answer: Json) -> None:
-    """Compare the files that a worker made with those that were measured; others are removed.
+def require_made(answer: Json, number: int, files: Mapping[str, str], lock: Json, folder: Path) -> None:
+    """Require that a worker made the very files that were measured; ``folder`` is removed where it did not.
+
+    Args:
+        answer: The worker's.
+        number: The trial's number.
+        files: The sums that were recorded.
+        lock: What they depended on.
+        folder: Where the worker put its files.
 
     Raises:
-        RecordsError: they differ; what differs here is named.
+        RecordsError: the files are others; what differs here is named.
     """
-    if answer["files"] != dict(trial.files):
-        shutil.rmtree(folder, ignore_errors=True)
-        found = differences(run.records().lock(), answer["lock"])
-        raise RecordsError(
-            "the rebuilt artifact is not the one that was measured",
-            where=f"trial {trial.number}",
-            given="; ".join(found) or str(answer["files"]),
-            allowed=str(dict(trial.files)),
-            hint="rebuild on the machine and with the versions of the search, or choose a point of the front",
-        )
+    if answer["files"] == dict(files):
+        return
+    shutil.rmtree(folder, ignore_errors=True)
+    raise RecordsError(
+        "the rebuilt artifact is not the one that was measured",
+        where=f"trial {number}",
+        given="; ".join(differences(lock, answer["lock"])) or str(answer["files"]),
+        allowed=str(dict(files)),
+        hint="rebuild on the machine and with the versions of the search, or choose a point of the front",
+    )

@@ -73,12 +73,14 @@ class MovedFront:
 
     Attributes:
         front: The front.
+        target: The runtime.
         lock: What its files depend on.
         files: SHA-256 of each file by trial.
         folder: Where the files are, a folder for each trial.
     """
 
     front: Front
+    target: str
     lock: Mapping[str, Any]
     files: Mapping[str, Mapping[str, str]]
     folder: Path
@@ -95,7 +97,7 @@ class MovedFront:
             try:
                 told = json.loads(path.read_text(encoding="utf-8"))
                 if told["target"] == target and told.get("files"):
-                    return cls(_read(run, told), told["lock"], told["files"], moved_folder(run, target))
+                    return cls(_read(run, told), target, told["lock"], told["files"], moved_folder(run, target))
             except (OSError, ValueError, KeyError, TypeError) as error:
                 raise RecordsError(
                     "what was measured anew is damaged", where=str(path), given=str(error), hint="remove the file"

@@ -126,6 +126,10 @@ class Server:
         if task["do"] == "rebuild":
             rebuilt: Json = self.evaluator.rebuild(configuration, folder, task["predictions"])
             return rebuilt
+        if task["do"] == "convert":
+            from slimfront.search.export.converted import convert
+
+            return convert(self.evaluator, configuration, folder, task["to"], Path(task["out"]))
         if task["dense"]:
             self.evaluator.supply(Path(task["dense_folder"]), task["dense_files"])
         others = [Path(path) for path in task["others"]]

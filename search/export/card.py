@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
+from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.search.export.exporter import Exported
+from slimfront.search.front import Front, Point
 from slimfront.search.inspect.table import summary
 from slimfront.studies.limits import readable
 
+Json = dict[str, Any]
 EXAMPLE = """\
 ```python
 {imports}
-from transformers import AutoTokenizer
 
 folder = "."  # this folder
 {load}
-tokenizer = AutoTokenizer.from_pretrained(folder)
-batch = tokenizer("a gripping film", truncation=True, max_length={max_tokens}, return_tensors="np")
+{read}
 print({labels}[{run}.argmax()])
 ```"""
+AUTO_TOKENIZER = """\
+tokenizer = AutoTokenizer.from_pretrained(folder)
+batch = tokenizer("a gripping film", truncation=True, max_length={max_tokens}, return_tensors="{tensors}")"""
+VERIFY = """\
+`slimfront verify .` loads this folder in a fresh process and compares bytes, predictions and accuracy
+with `record.json`. `examples.jsonl` holds the texts for it; delete it if they must not be shipped."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,9 @@ class Use:
         imports: The example's own imports.
         load: The lines that load ``model`` from ``folder``.
         run: The logits of ``batch``.
+        read: The lines that make ``batch``.
+        tensors: What the tokenizer makes: ``np`` or ``pt``.
+        notes: What else is to be known of these files.
     """
 
     name: str
@@ -43,37 +54,57 @@ class Use:
     imports: str
     load: str
     run: str
+    read: str = AUTO_TOKENIZER
+    tensors: str = "np"
+    notes: str = ""
+
+    @property
+    def auto(self) -> str:
+        """The example's imports, with the tokenizer's."""
+        return self.imports + ("\nfrom transformers import AutoTokenizer" if self.read == AUTO_TOKENIZER else "")
 
 
-def model_card(source: Exported, labels: Sequence[str], use: Use) -> str:
+def model_card(source: Exported, record: Json, artifact: Artifact, use: Use) -> str:
     """Return the card in Hugging Face form: what was done, the measured numbers, the machine, an example."""
+    example = EXAMPLE.format(
+        imports=use.auto,
+        load=use.load,
+        read=use.read.format(max_tokens=record["max_tokens"], tensors=use.tensors),
+        run=use.run,
+        labels=repr(record["labels"]),
+    )
+    explained = _explained(source, artifact, use.title)
+    if "exported" in record:
+        explained = _measured_anew(source, record["exported"], artifact, use.title)
+    return written(source, record["format"], use.name, use.versions, {**explained, "": use.notes}, example, VERIFY)
+
+
+def written(
+    source: Exported,
+    to: str,
+    library: str,
+    packages: tuple[str, ...],
+    explained: Mapping[str, str],
+    example: str,
+    verify: str,
+) -> str:
+    """Return a card of any format.
+
+    Args:
+        source: What was exported.
+        to: The format.
+        library: The library's name in a card of Hugging Face form.
+        packages: Packages whose versions are told, beside those that every export depends on.
+        explained: How each objective is to be read, by its name; under other names what else is to be known.
+        example: An example of use.
+        verify: How the folder is verified.
+    """
     study, point, front = source.run.study, source.point, source.front
     origin = study.model.hub or study.model.package or study.model.path
-    example = EXAMPLE.format(
-        imports=use.imports, load=use.load, run=use.run, max_tokens=study.model.max_tokens, labels=repr(list(labels))
-    )
-    rows = []
-    for name in front.objectives:
-        unit = front.units[name]
-        interval = point.intervals.get(name)
-        shown = f"{readable(interval[0], unit)} – {readable(interval[1], unit)}" if interval else "exact"
-        held_out = readable(point.held_out[name], unit) if name in point.held_out else ""
-        if name in point.changes:
-            low, high = point.changes[name]["interval"]
-            held_out += f" (change from dense {point.changes[name]['value']:+.4f}, {low:+.4f} to {high:+.4f})"
-        values = (
-            readable(point.values[name], unit),
-            shown,
-            held_out,
-            readable(front.dense.values[name], unit),
-        )
-        rows.append(f"| {name} | {' | '.join(values)} |")
-    head = ["---", f"library_name: {use.name}", "pipeline_tag: text-classification", f"base_model: {origin}"]
-    if not study.model.hub:
-        head = head[:-1]
-    versions = {
-        name: importlib.metadata.version(name) for name in ("slimfront", *use.versions, "torch", "transformers")
-    }
+    head = ["---", f"library_name: {library}", "pipeline_tag: text-classification"]
+    head += [f"base_model: {origin}"] if study.model.hub else []
+    versions = {name: importlib.metadata.version(name) for name in ("slimfront", *packages, "torch", "transformers")}
+    told = [text for name, text in explained.items() if text and (name in front.objectives or name not in _KNOWN)]
     return "\n".join(
         [
             *head,
@@ -85,13 +116,15 @@ def model_card(source: Exported, labels: Sequence[str], use: Use) -> str:
             "",
             "| objective | measured | 95 % interval | held-out split | dense model |",
             "|---|---|---|---|---|",
-            *rows,
+            *(_row(front, point, name) for name in front.objectives),
             "",
-            " ".join(text for name, text in _explained(source, use.title).items() if name in front.objectives),
+            " ".join(told),
             "",
             f"Machine: {platform.machine()}, {platform.system()}. Versions: "
             + ", ".join(f"{name} {version}" for name, version in versions.items())
             + ".",
+            "",
+            f"Made by `slimfront export {source.run.folder.name} --trial {point.trial} --to {to} --out DIR`.",
             "",
             "## Use",
             "",
@@ -99,23 +132,65 @@ def model_card(source: Exported, labels: Sequence[str], use: Use) -> str:
             "",
             "## Verify",
             "",
-            "`slimfront verify .` loads this folder in a fresh process and compares bytes, predictions and accuracy",
-            "with `record.json`. `examples.jsonl` holds the texts for it; delete it if they must not be shipped.",
+            verify,
+            "",
+            "## The front",
+            "",
+            f"| trial | {' | '.join(front.objectives)} | what was done |",
+            f"|---|{'---|' * len(front.objectives)}---|",
+            *(_line(front, other, point.trial) for other in front.points),
             "",
         ]
     )
 
 
-def _explained(source: Exported, title: str) -> dict[str, str]:
+def _row(front: Front, point: Point, name: str) -> str:
+    """Return the row of an objective."""
+    unit, interval = front.units[name], point.intervals.get(name)
+    shown = f"{readable(interval[0], unit)} – {readable(interval[1], unit)}" if interval else "exact"
+    held_out = readable(point.held_out[name], unit) if name in point.held_out else ""
+    if name in point.changes:
+        low, high = point.changes[name]["interval"]
+        held_out += f" (change from dense {point.changes[name]['value']:+.4f}, {low:+.4f} to {high:+.4f})"
+    values = (readable(point.values[name], unit), shown, held_out, readable(front.dense.values[name], unit))
+    return f"| {name} | {' | '.join(values)} |"
+
+
+def _line(front: Front, point: Point, own: int) -> str:
+    """Return the row of a point of the front."""
+    number = f"**{point.trial}**" if point.trial == own else str(point.trial)
+    values = " | ".join(readable(point.values[name], front.units[name]) for name in front.objectives)
+    return f"| {number} | {values} | {summary(point.configuration) or 'dense'} |"
+
+
+_KNOWN = ("size", "download", "latency", "accuracy", "divergence")
+
+
+def _explained(source: Exported, artifact: Artifact, title: str) -> dict[str, str]:
     """Return how each objective is to be read."""
     target = source.run.study.target
-    files = ", ".join(f"`{name}`" for name in source.artifact.files)
+    files = ", ".join(f"`{name}`" for name in artifact.files)
     return {
         "size": f"Size counts the files that {title} loads ({files}).",
         "download": "Download counts the same files, each compressed with Zstandard at its default level.",
         "latency": f"Latency is the median of one request of {target.batch} × {target.length} on"
         f" {target.threads} thread(s), measured in interleaved runs with the dense model, whose own milliseconds it is"
         " scaled by.",
-        "accuracy": f"Accuracy is this file's own on the search split ({len(source.predictions)} rows).",
+        "accuracy": "Accuracy is this file's own on the search split.",
         "divergence": "Divergence is the mean KL divergence from the dense model's predictions on the search split.",
     }
+
+
+def _measured_anew(source: Exported, exported: Json, artifact: Artifact, title: str) -> dict[str, str]:
+    """Return what was measured of files that the search did not measure, and how it differs from the front."""
+    files, point = ", ".join(f"`{name}`" for name in artifact.files), source.point
+    size, accuracy = exported["size"], exported["accuracy"]
+    words = {
+        "files": f"The table is of the files that the search measured, on {source.run.study.target.runtime}."
+        f" This folder holds the same weights for {title}, {readable(size, 'byte')} ({files}), of which accuracy was"
+        f" measured again on the search split, in a fresh process: **{accuracy:.4f}**"
+    }
+    if "accuracy" in point.values:
+        words["files"] += f", {accuracy - point.values['accuracy']:+.4f} from the front's"
+    words["files"] += ". Its latency was not measured."
+    return words

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from slimfront.objectives.runtimes import RUNTIMES
-from slimfront.objectives.runtimes.artifact import MANIFEST, Artifact
-from slimfront.search.evaluator import PREDICTIONS
+from slimfront.objectives.runtimes.artifact import MANIFEST
 from slimfront.search.front import Front, Point
-from slimfront.search.rebuild import rebuild, recorded, sound
+from slimfront.search.rebuild import recorded
 from slimfront.search.remeasured import MovedFront
 from slimfront.search.run import Run
 from slimfront.studies.cache import digest, folder_sums
@@ -34,29 +33,32 @@ class Exported:
         run: The run.
         front: Its front.
         point: The point to export.
-        artifact: The measured files.
-        predictions: The artifact's predictions on the search split, as they were measured.
         examples: Whether the search split's texts go along, so that the export can be verified anywhere.
         lock: What the files depend on.
+        moved: The front on the runtime to which it was moved; None where it is that of the search.
     """
 
     run: Run
     front: Front
     point: Point
-    artifact: Artifact
-    predictions: list[int]
     examples: bool
     lock: Mapping[str, Any]
+    moved: MovedFront | None = None
+
+    @property
+    def runtime(self) -> str:
+        """The target whose files were measured."""
+        return self.moved.target if self.moved else self.run.study.target.runtime
 
 
 class Exporter(ABC):
     """Writes a point in one format.
 
     Attributes:
-        runtime: The target whose artifacts it writes.
+        runtime: The target whose artifacts it writes; None where it makes files of its own, whatever the target.
     """
 
-    runtime: ClassVar[str]
+    runtime: ClassVar[str | None] = None
 
     @abstractmethod
     def export(self, source: Exported, folder: Path) -> None:
@@ -110,12 +112,10 @@ def export(
         raise StudyError("this trial repeats an earlier one", where="--trial", given=trial, hint="export that one")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise StudyError("the folder is not empty", where="--out", given=str(out), hint="name an empty or a new folder")
-    folder = moved.artifact(trial) if moved else _artifact_folder(opened, trial)
-    predictions = json.loads((folder / PREDICTIONS).read_text())
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
-        exporter.export(Exported(opened, front, point, Artifact.open(folder), predictions, examples, lock), scratch)
+        exporter.export(Exported(opened, front, point, examples, lock, moved), scratch)
         if out.exists():
             out.rmdir()
         scratch.chmod(0o755)
@@ -186,17 +186,9 @@ def read_record(folder: Path) -> Json:
             "files": data.get("tokenizer", {}),
             **data,
             "format": str(data["format"]),
-            "values": dict(data["values"]),
+            "values": dict(data["exported" if "exported" in data else "values"]),
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RecordsError(
             "the export's record is damaged", where=str(path), given=str(error), hint="export the point again"
         ) from None
-
-
-def _artifact_folder(run: Run, number: int) -> Path:
-    """Return a trial's artifact; one that was not kept is rebuilt and must equal what was measured."""
-    trial, folder = recorded(run, number), run.artifact(number)
-    if not sound(folder, trial):
-        rebuild(run, trial, folder)
-    return folder

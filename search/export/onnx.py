@@ -12,7 +12,7 @@ class OnnxExporter(MeasuredFiles):
     """See :class:`MeasuredFiles`."""
 
     format, runtime = "onnx", "onnxruntime"
-    use = Use(
+    used = Use(
         name="onnx",
         title="ONNX Runtime",
         versions=("onnxruntime", "onnx"),

@@ -12,7 +12,7 @@ class OpenVinoExporter(MeasuredFiles):
     """See :class:`MeasuredFiles`."""
 
     format = runtime = "openvino"
-    use = Use(
+    used = Use(
         name="openvino",
         title="OpenVINO",
         versions=("openvino",),

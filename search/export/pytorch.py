@@ -12,7 +12,7 @@ class PyTorchExporter(MeasuredFiles):
     """See :class:`MeasuredFiles`."""
 
     format = runtime = "pytorch"
-    use = Use(
+    used = Use(
         name="pytorch",
         title="PyTorch",
         versions=("safetensors",),

@@ -232,11 +232,13 @@ class Verified(Document):
 
     Attributes:
         examples: Sentences whose predictions were compared.
+        files: SHA-256 sums of the files that were made again, where the folder holds no weights.
     """
 
     bytes: int
     examples: int
     accuracy: Number | None = None
+    files: dict[str, str] | None = None
 
 
 DOCUMENTS: dict[str, type[Document]] = {

@@ -22,7 +22,11 @@ from slimfront.studies.cache import file_sha256
 from slimfront.studies.errors import NoFeasiblePoint, RecordsError, StudyError
 
 from tests.commands import checked, forked, slimfront
-from tests.exports import require_that_an_export_equals_its_record, require_that_the_card_example_runs
+from tests.exports import (
+    require_that_a_conversion_equals_its_record,
+    require_that_an_export_equals_its_record,
+    require_that_the_card_example_runs,
+)
 
 StudyFile = Callable[..., Path]
 
@@ -89,6 +93,32 @@ def test_only_the_front_keeps_its_artifacts(finished_run: Path) -> None:
 @pytest.mark.parametrize("which", [pytest.param("knee", marks=pytest.mark.slow), "dominated"])
 def test_export_equals_its_record(which: str, finished_run: Path, tmp_path: Path) -> None:
     require_that_an_export_equals_its_record("openvino", which, finished_run, tmp_path)
+
+
+def test_a_folder_for_transformers(finished_run: Path, tmp_path: Path) -> None:
+    require_that_a_conversion_equals_its_record("transformers", finished_run, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_configuration_makes_the_files_again(finished_run: Path, tmp_path: Path) -> None:
+    point = Run.open(finished_run).front().pick("smallest")
+    out = point.export(tmp_path / "out", to="config")
+    code = (out / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    ran = subprocess.run([sys.executable, "-c", code], cwd=out, capture_output=True, text=True, check=False)
+    trial = next(t for t in Records(finished_run).trials() if t.number == point.trial)
+    assert ran.returncode == 0 and ran.stdout.strip() == str(dict(trial.files)), ran.stderr
+    assert {name: file_sha256(out / "model" / name) for name in trial.files} == trial.files
+    shutil.rmtree(out / "model")
+    assert json.loads(forked("verify", out).stdout)["files"] == trial.files
+
+
+def test_a_configuration_without_its_lock_is_refused(finished_run: Path, tmp_path: Path) -> None:
+    out = Run.open(finished_run).front().pick("smallest").export(tmp_path / "out", to="config")
+    recipe = json.loads((out / "configuration.json").read_text())
+    assert recipe["configuration"] and recipe["lock"]["torch"] and recipe["study"]["target"]["runtime"] == "openvino"
+    (out / "configuration.json").write_text(json.dumps({**recipe, "lock": {}}))
+    damaged = forked("verify", out)
+    assert damaged.returncode == 4 and "not what was measured" in damaged.stderr
 
 
 @pytest.mark.parametrize("damage", ["[]", "[1,0", "flip"])

@@ -16,7 +16,11 @@ from slimfront.search.run import Run
 from slimfront.studies.errors import StudyError
 
 from tests.commands import checked, forked, slimfront
-from tests.exports import require_that_an_export_equals_its_record, require_that_the_card_example_runs
+from tests.exports import (
+    require_that_a_conversion_equals_its_record,
+    require_that_an_export_equals_its_record,
+    require_that_the_card_example_runs,
+)
 
 # The format of each target's own files, and the files.
 TARGETS = {
@@ -97,13 +101,19 @@ def test_export_equals_its_record(target: str, run: Path, tmp_path: Path) -> Non
     require_that_an_export_equals_its_record(TARGETS[target][0], "dominated", run, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["torch-export", pytest.param("transformers", marks=pytest.mark.slow)])
+def test_formats_of_any_target(name: str, onnx_run: Path, tmp_path: Path) -> None:
+    require_that_a_conversion_equals_its_record(name, onnx_run, tmp_path)
+
+
 def test_card_example_runs(run: Path, tmp_path: Path) -> None:
     require_that_the_card_example_runs(run, tmp_path)
 
 
 def test_files_of_another_runtime_are_not_there(onnx_run: Path, tmp_path: Path) -> None:
     refused = forked("export", onnx_run, "--pick", "knee", "--to", "openvino", "--out", tmp_path / "out")
-    assert refused.returncode == 2 and "allowed: onnx" in refused.stderr and "--target openvino" in refused.stderr
+    allowed = "allowed: onnx, config, torch-export, transformers"
+    assert refused.returncode == 2 and allowed in refused.stderr and "--target openvino" in refused.stderr
     refused = forked("export", onnx_run, "--target", "pytorch", "--out", tmp_path / "out")
     assert refused.returncode == 2 and "was not moved" in refused.stderr and "remeasure" in refused.stderr
     unknown = forked("remeasure", onnx_run, "--target", "onnx")

@@ -15,7 +15,7 @@ Run = Callable[[Mapping[str, npt.NDArray[Any]]], npt.NDArray[Any]]
 
 
 def compare(folder: Path, names: Sequence[str] | None, run: Run) -> None:
-    """Print as JSON how many predictions differ from the recorded ones, and the accuracy.
+    """Print as JSON the predictions, how many differ from the recorded ones, and the accuracy.
 
     Args:
         folder: The exported folder.
@@ -37,4 +37,6 @@ def compare(folder: Path, names: Sequence[str] | None, run: Run) -> None:
     labels = np.array([row["label"] for row in rows])
     different = sum(int(found[i]) != row["prediction"] for i, row in enumerate(rows))
     accuracy = float((found == labels).sum() / len(labels))
-    print(json.dumps({"different": different, "accuracy": accuracy, "examples": len(rows)}))
+    print(
+        json.dumps({"different": different, "accuracy": accuracy, "examples": len(rows), "predictions": found.tolist()})
+    )
