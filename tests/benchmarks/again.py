@@ -115,11 +115,12 @@ def main(folder: Path) -> None:
         for p in points
         if p.trial in before
     ]
-    rows = [
-        row("latency ratio, as the trial measured it", ratios(points, told, measured, base)),
-        row("latency ratio, of the last tournament", ratios(points, told, records.final(), base)),
-        row("held-out accuracy", accuracies),
-    ]
+    pairs = {
+        "latency ratio, as the trial measured it": ratios(points, told, measured, base),
+        "latency ratio, of the last tournament": ratios(points, told, records.final(), base),
+        "held-out accuracy": accuracies,
+    }
+    rows = [row(title, found) for title, found in pairs.items() if found]
     text = f"""
 The front of a search ({len(points)} points without the dense model), its latencies measured once more by
 `slimfront remeasure --rounds {ROUNDS}`, its held-out accuracies by a worker, each in a process of its own: the share of
