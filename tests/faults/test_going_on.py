@@ -41,7 +41,9 @@ def test_trials_that_the_records_lost_are_evaluated_again(
     records = Records(run.folder)
     last = len(records.trials()) - 1
     with records._storage.engine.begin() as connection:
-        connection.exec_driver_sql(f"delete from trials where number = {last}")
+        for table in ("trial_params", "trial_values", "trial_user_attributes", "trial_system_attributes", "trials"):
+            own = f"select trial_id from trials where number = {last}"
+            connection.exec_driver_sql(f"delete from {table} where trial_id in ({own})")
     with pytest.raises(Exception, match="have lost what was written"):
         Records(run.folder).trials()
     assert code_of(study, run.folder) == 0, capsys.readouterr().err
