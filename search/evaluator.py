@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -22,7 +20,8 @@ from slimfront.objectives.objective import Context
 from slimfront.objectives.paired import change
 from slimfront.objectives.runtimes import Runtime, Session
 from slimfront.objectives.runtimes.artifact import Artifact
-from slimfront.objectives.runtimes.runtime import Blueprint, read
+from slimfront.objectives.runtimes.runtime import Blueprint
+from slimfront.search.answers import TOKENIZER, beside, keep_predictions, logits_of, readable_logits
 from slimfront.search.bank import Bank
 from slimfront.search.clock import Clock
 from slimfront.search.forecast import margins, stratified_mean
@@ -38,23 +37,16 @@ from slimfront.search.tournament import full_requests, heat, requests
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.draft import Scores
 from slimfront.spaces.space import Space
-from slimfront.studies.cache import cached, file_sha256
 from slimfront.studies.compressed import CompressedModel
 from slimfront.studies.encoding import Encoded, Requests
 from slimfront.studies.errors import RecordsError
 from slimfront.studies.models import weights_sha256
-from slimfront.studies.processor import processor_name
 from slimfront.studies.schema import Study
 from slimfront.studies.subject import Subject, load_subject, trained
-from slimfront.studies.tensors import read_tensors, write_tensors
+from slimfront.studies.tensors import write_tensors
 
 Progress = Callable[[str, float], None]
 Json = dict[str, Any]
-PREDICTIONS, TOKENIZER = "predictions.json", "tokenizer.json"
-# Logits of the dense model, in the cache.
-KEPT = "logits.npy"
-# Files that lie beside those that the runtime loads, and that an export needs.
-BESIDE = (PREDICTIONS, TOKENIZER)
 
 
 @dataclass(frozen=True)
@@ -223,7 +215,7 @@ class Evaluator:
         """Return a race that was lost, or None: then all sentences were read."""
         with self._clock.stage("inference"):
             if bar is not None:
-                known = _readable(others, dense.shape)
+                known = readable_logits(others, dense.shape)
                 race = Race(dense, context.examples.labels, self.study.search.delta, seed, known)
                 if race.run(context.see, bar):
                     return race
@@ -266,26 +258,12 @@ class Evaluator:
         They come from the cache where the same files read the same sentences before.
         """
         if self._dense_logits is None or self._dense_logits[0] != folder:
-            self._dense_logits = (folder, self._cached_logits(Artifact.open(folder), self.subject.search))
+            self._dense_logits = (folder, self._known(Artifact.open(folder), self.subject.search))
         return self._dense_logits[1]
 
-    def _cached_logits(self, artifact: Artifact, examples: Encoded) -> npt.NDArray[np.float32]:
-        batch = self.study.target.batch
-        key = {
-            "files": dict(artifact.files),
-            "options": dict(artifact.options),
-            "data": examples.fingerprint(),
-            "batch": batch,
-            "machine": processor_name(),
-        }
-
-        def build(entry: Path) -> None:
-            with self._clock.stage("inference"):
-                logits = read(self.runtime.load(artifact), examples, examples.partition(batch))
-            np.save(entry / KEPT, np.stack([logits[index] for index in range(len(examples))]))
-
-        found: npt.NDArray[np.float32] = np.load(cached("logits", key, build) / KEPT)
-        return found
+    def _known(self, artifact: Artifact, examples: Encoded) -> npt.NDArray[np.float32]:
+        with self._clock.stage("inference"):
+            return logits_of(artifact, self.runtime, examples, self.study.target.batch)
 
     def _divergence(self, context: Context, logits: npt.NDArray[np.float32]) -> float:
         """Return the mean KL divergence of the dense model's predictions from these, in nats.
@@ -344,7 +322,7 @@ class Evaluator:
             Measurements by objective; that of the accuracy has ``change``, paired with the dense model.
         """
         artifact, reader = Artifact.open(folder), self.reader(configuration)
-        before = self._cached_logits(Artifact.open(dense), self.subject.held_out)
+        before = self._known(Artifact.open(dense), self.subject.held_out)
         context = self._context(self._load(artifact), reader, reader.held_out, Reference(folder), before)
         if folder == dense:
             context.recall(before)
@@ -410,26 +388,3 @@ def _sum_of(*subjects: Subject) -> tuple[int, ...]:
     """Return a sum of every weight: 18 ms for 23 million."""
     tensors = [value for subject in subjects for value in subject.module.state_dict().values()]
     return tuple(int(torch.hash_tensor(value).view(torch.int64)) for value in tensors if value.numel())
-
-
-def _readable(paths: Sequence[Path], shape: tuple[int, ...]) -> list[npt.NDArray[np.float32]]:
-    """Return the logits of earlier trials; a file that is damaged costs the race precision, not the trial."""
-    found = []
-    for path in paths:
-        parts = read_tensors(path)
-        logits = None if parts is None else parts[0]["logits"].numpy()
-        if logits is None or logits.shape != shape or not np.isfinite(logits).all():
-            print(f"{path}: damaged, left out of the forecast", file=sys.stderr)
-        else:
-            found.append(logits)
-    return found
-
-
-def beside(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of the files that lie beside those that the runtime loads."""
-    return {name: file_sha256(folder / name) for name in BESIDE if (folder / name).is_file()}
-
-
-def keep_predictions(context: Context, folder: Path) -> None:
-    """Write the predictions beside the artifact: an export is verified against them."""
-    (folder / PREDICTIONS).write_text(json.dumps(context.predictions().tolist()))

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from slimfront.objectives.runtimes.artifact import Artifact
+from slimfront.search.answers import PREDICTIONS
 from slimfront.search.engines import Engine
-from slimfront.search.evaluator import PREDICTIONS
 from slimfront.search.failures import WorkerDied
 from slimfront.search.lock import differences
 from slimfront.search.remote import Remote

@@ -14,7 +14,7 @@ from slimfront.objectives.objective import Context
 from slimfront.objectives.runtimes import RUNTIMES, Runtime, Session
 from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.objectives.stopwatch import LEAST_ROUNDS
-from slimfront.search.evaluator import PREDICTIONS, TOKENIZER, beside, keep_predictions
+from slimfront.search.answers import PREDICTIONS, TOKENIZER, beside, keep_predictions
 from slimfront.search.front import Point
 from slimfront.search.lock import lock
 from slimfront.search.moving import Moved, move

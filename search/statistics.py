@@ -18,7 +18,7 @@ from slimfront.spaces.structure import Anatomy
 from slimfront.studies.cache import cached, digest
 from slimfront.studies.dense import tensors
 from slimfront.studies.encoding import Encoded
-from slimfront.studies.schema import SparsitySpec
+from slimfront.studies.space import SparsitySpec
 from slimfront.studies.subject import Subject
 from slimfront.studies.threads import fitting, torch_threads
 from torch import nn

@@ -11,7 +11,8 @@ from slimfront.spaces.criteria import CRITERIA
 from slimfront.spaces.masks import MASKS
 from slimfront.spaces.quantizers import QUANTIZERS
 from slimfront.spaces.space import Space
-from slimfront.studies.schema import BitsSpec, Study
+from slimfront.studies.schema import Study
+from slimfront.studies.space import BitsSpec
 from slimfront.studies.subject import Subject
 
 Progress = Callable[[str, float], None]

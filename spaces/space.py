@@ -18,7 +18,7 @@ from slimfront.spaces.quantizers.quantizer import ROW
 from slimfront.spaces.structure import Anatomy
 from slimfront.studies.compressed import Capabilities
 from slimfront.studies.errors import StudyError
-from slimfront.studies.schema import SpaceSpec
+from slimfront.studies.space import SpaceSpec
 
 # The widths at which every uniform pruning is tried: the two that hand-made recipes use.
 HAND_BITS = (8, 4)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from slimfront.objectives.runtimes.artifact import Artifact
-from slimfront.search.evaluator import TOKENIZER
+from slimfront.search.answers import TOKENIZER
 from slimfront.search.export.exporter import EXPORTERS, Exported
 from slimfront.search.export.folder import Made, ModelFolder
 from slimfront.search.lock import lock

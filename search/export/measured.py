@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from slimfront.objectives.runtimes.artifact import MANIFEST, Artifact
-from slimfront.search.evaluator import PREDICTIONS, TOKENIZER
+from slimfront.search.answers import PREDICTIONS, TOKENIZER
 from slimfront.search.export.card import Use
 from slimfront.search.export.exporter import EXPORTERS, Exported, format_of
 from slimfront.search.export.folder import Made, ModelFolder

@@ -18,7 +18,8 @@ from slimfront.studies.compressed import CompressedModel
 from slimfront.studies.dense import embedding_tables
 from slimfront.studies.encoding import Encoded
 from slimfront.studies.processor import multiplies_bf16
-from slimfront.studies.schema import DistillationSpec, Study
+from slimfront.studies.schema import Study
+from slimfront.studies.space import DistillationSpec
 from slimfront.studies.tensors import make_room, read_tensors, write_tensors
 from torch import nn
 

@@ -11,7 +11,7 @@ from slimfront.spaces.draft import Draft
 from slimfront.spaces.structure import Anatomy
 from slimfront.studies.compressed import Capabilities
 from slimfront.studies.registry import Registry
-from slimfront.studies.schema import SpaceSpec
+from slimfront.studies.space import SpaceSpec
 
 Values = Mapping[str, Value]
 T = TypeVar("T")

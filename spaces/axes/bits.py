@@ -7,7 +7,7 @@ from slimfront.spaces.draft import Draft
 from slimfront.spaces.structure import Anatomy
 from slimfront.studies.compressed import Capabilities
 from slimfront.studies.errors import StudyError
-from slimfront.studies.schema import BitsSpec, SpaceSpec
+from slimfront.studies.space import BitsSpec, SpaceSpec
 
 # What some target packs.
 KNOWN = (2, 3, 4, 6, 8, 16, 32)

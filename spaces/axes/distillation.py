@@ -7,7 +7,7 @@ from slimfront.spaces.domain import Domain, Value
 from slimfront.spaces.draft import Draft, Recovery
 from slimfront.spaces.structure import Anatomy
 from slimfront.studies.compressed import Capabilities
-from slimfront.studies.schema import DistillationSpec, SpaceSpec
+from slimfront.studies.space import DistillationSpec, SpaceSpec
 
 PREFIX = "distillation/"
 STEPS, TEMPERATURE, WEIGHT = f"{PREFIX}steps", f"{PREFIX}temperature", f"{PREFIX}weight"

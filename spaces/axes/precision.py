@@ -8,7 +8,7 @@ from slimfront.spaces.draft import Draft
 from slimfront.spaces.structure import Anatomy
 from slimfront.studies.compressed import Capabilities
 from slimfront.studies.errors import StudyError
-from slimfront.studies.schema import SpaceSpec
+from slimfront.studies.space import SpaceSpec
 
 KNOWN = ("f32", "bf16", "f16")
 NAME = "precision/inference"

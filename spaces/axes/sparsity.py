@@ -7,7 +7,7 @@ from slimfront.spaces.axes.axis import AXES, Levelled, Values, parameter_names
 from slimfront.spaces.draft import Draft
 from slimfront.spaces.structure import Anatomy, Structure
 from slimfront.studies.compressed import Capabilities
-from slimfront.studies.schema import SpaceSpec
+from slimfront.studies.space import SpaceSpec
 
 NEURON_MULTIPLE = 64
 

@@ -8,7 +8,7 @@ from slimfront.spaces.draft import Draft
 from slimfront.spaces.masks import Pattern
 from slimfront.spaces.structure import Anatomy
 from slimfront.studies.compressed import Capabilities
-from slimfront.studies.schema import SpaceSpec
+from slimfront.studies.space import SpaceSpec
 
 PREFIX = "unstructured/"
 

@@ -7,7 +7,7 @@ from slimfront.spaces.domain import Domain
 from slimfront.spaces.draft import Draft
 from slimfront.spaces.structure import Anatomy
 from slimfront.studies.compressed import Capabilities
-from slimfront.studies.schema import SpaceSpec
+from slimfront.studies.space import SpaceSpec
 
 PREFIX = "vocabulary/"
 REMOVED = f"{PREFIX}removed"

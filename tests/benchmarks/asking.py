@@ -21,7 +21,7 @@ from slimfront.spaces.space import Space
 from slimfront.spaces.structure import Anatomy, WeightGroup
 from slimfront.studies.compressed import Capabilities
 from slimfront.studies.limits import parse_limit
-from slimfront.studies.schema import BitsSpec, SpaceSpec
+from slimfront.studies.space import BitsSpec, SpaceSpec
 
 from tests.benchmarks.material import quickstart
 from tests.benchmarks.table import write

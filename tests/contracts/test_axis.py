@@ -12,7 +12,7 @@ from slimfront.spaces.axes import AXES
 from slimfront.spaces.draft import Draft
 from slimfront.spaces.structure import Anatomy, walk
 from slimfront.studies.compressed import Capabilities
-from slimfront.studies.schema import (
+from slimfront.studies.space import (
     BitsSpec,
     DepthSpec,
     DistillationSpec,

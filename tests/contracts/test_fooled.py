@@ -20,7 +20,8 @@ from slimfront.studies.data import load_splits
 from slimfront.studies.encoding import Batch, Encoded
 from slimfront.studies.errors import RecordsError, StudyError
 from slimfront.studies.reader import parse_study
-from slimfront.studies.schema import BitsSpec, DataSpec, SpaceSpec, TargetSpec
+from slimfront.studies.schema import DataSpec, TargetSpec
+from slimfront.studies.space import BitsSpec, SpaceSpec
 from slimfront.studies.subject import load_subject
 
 from tests.conftest import codes_of, example_inputs, make_encoder, write_reviews

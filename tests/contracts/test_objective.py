@@ -21,7 +21,8 @@ from slimfront.spaces.space import Space
 from slimfront.spaces.structure import walk
 from slimfront.studies.encoding import Batch, Encoded
 from slimfront.studies.errors import MissingError
-from slimfront.studies.schema import BitsSpec, SpaceSpec, TargetSpec
+from slimfront.studies.schema import TargetSpec
+from slimfront.studies.space import BitsSpec, SpaceSpec
 
 from tests.conftest import codes_of, example_inputs, make_encoder
 

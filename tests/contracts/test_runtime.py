@@ -17,7 +17,8 @@ from slimfront.spaces.space import Space
 from slimfront.spaces.structure import walk
 from slimfront.studies.compressed import Form
 from slimfront.studies.errors import RecordsError, StudyError
-from slimfront.studies.schema import BitsSpec, DepthSpec, SpaceSpec, SparsitySpec, TargetSpec, VocabularySpec
+from slimfront.studies.schema import TargetSpec
+from slimfront.studies.space import BitsSpec, DepthSpec, SpaceSpec, SparsitySpec, VocabularySpec
 from slimfront.studies.vocabulary import Vocabulary, find_table
 
 from tests.conftest import DECODERS, ENCODERS, codes_of, cut_copy, example_inputs, make_encoder

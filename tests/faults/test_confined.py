@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 import torch
 from slimfront.objectives.runtimes.artifact import MANIFEST, Artifact, _sum
-from slimfront.search.evaluator import PREDICTIONS, _readable
+from slimfront.search.answers import PREDICTIONS
+from slimfront.search.evaluator import _readable
 from slimfront.search.export import verify
 from slimfront.search.export.exporter import write_record
 from slimfront.search.inspect.report import write_report

@@ -16,8 +16,9 @@ import pytest
 import torch
 from slimfront.objectives.runtimes import RUNTIMES
 from slimfront.objectives.runtimes.artifact import Artifact
+from slimfront.search.answers import PREDICTIONS
 from slimfront.search.bank import Level
-from slimfront.search.evaluator import PREDICTIONS, Evaluator, _readable
+from slimfront.search.evaluator import Evaluator, _readable
 from slimfront.search.export import EXPORTERS, verify
 from slimfront.search.export.exporter import Exported, format_of
 from slimfront.search.guide import guide

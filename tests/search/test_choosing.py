@@ -16,7 +16,7 @@ from slimfront.spaces.structure import walk
 from slimfront.studies.compressed import Capabilities
 from slimfront.studies.limits import Limit, parse_limit
 from slimfront.studies.reader import parse_study
-from slimfront.studies.schema import BitsSpec, SpaceSpec
+from slimfront.studies.space import BitsSpec, SpaceSpec
 
 from tests.conftest import example_inputs, make_encoder
 from tests.search.prediction_of import predictor_of

@@ -20,7 +20,7 @@ from slimfront.studies.compressed import Capabilities
 from slimfront.studies.errors import TooManyFailures
 from slimfront.studies.limits import parse_limit
 from slimfront.studies.reader import parse_study
-from slimfront.studies.schema import BitsSpec, SpaceSpec
+from slimfront.studies.space import BitsSpec, SpaceSpec
 
 from tests.conftest import example_inputs, make_encoder
 from tests.search.prediction_of import predictor_of

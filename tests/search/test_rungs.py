@@ -15,7 +15,7 @@ from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.space import Space
 from slimfront.spaces.structure import walk
 from slimfront.studies.compressed import Capabilities
-from slimfront.studies.schema import BitsSpec, DistillationSpec, SpaceSpec
+from slimfront.studies.space import BitsSpec, DistillationSpec, SpaceSpec
 
 from tests.conftest import example_inputs, make_encoder
 from tests.search.test_coordinator import OBJECTIVES

@@ -14,7 +14,7 @@ from slimfront.spaces.structure import walk
 from slimfront.studies.compressed import Capabilities
 from slimfront.studies.errors import StudyError
 from slimfront.studies.reader import parse_study
-from slimfront.studies.schema import BitsSpec, DistillationSpec, SpaceSpec, SparsitySpec
+from slimfront.studies.space import BitsSpec, DistillationSpec, SpaceSpec, SparsitySpec
 
 from tests.conftest import example_inputs, make_encoder
 from tests.search.prediction_of import predictor_of

@@ -13,7 +13,7 @@ from slimfront.spaces.space import Space
 from slimfront.spaces.structure import walk
 from slimfront.studies.compressed import Capabilities
 from slimfront.studies.errors import StudyError
-from slimfront.studies.schema import BitsSpec, DepthSpec, DistillationSpec, SpaceSpec, SparsitySpec
+from slimfront.studies.space import BitsSpec, DepthSpec, DistillationSpec, SpaceSpec, SparsitySpec
 
 from tests.conftest import codes_of, cut_copy, example_inputs, make_encoder
 
