@@ -20,6 +20,7 @@ from slimfront.search.options import (
     Target,
     Weights,
     Where,
+    told_as_options,
 )
 from slimfront.search.printing import print_document, print_tables, say
 
@@ -53,8 +54,8 @@ def launch(
     """Search a study; the same command continues where it stopped."""
     from slimfront.search.remote import cool_down, warm_up
 
-    settings = {"trials": trials, "timeout": timeout, "engine": engine, "address": address, "sampler": sampler}
-    settings |= {"storage": storage}
+    settings: dict[str, str | int | None] = {"trials": trials, "timeout": timeout, "engine": engine, "address": address}
+    settings |= {"sampler": sampler, "storage": storage, "workers": workers, "seed": seed}
     warm_up()
     try:
         from slimfront.studies.reader import read_study
@@ -67,8 +68,8 @@ def launch(
         from slimfront.search.progress import Display
         from slimfront.search.run import Run
 
-        with Display() as listener:
-            front = search(read, run, new=new, target=target, listener=listener, workers=workers, seed=seed, **settings)
+        with Display() as listener, told_as_options(settings):
+            front = search(read, run, new=new, target=target, listener=listener, **settings)
     except Interrupted:
         say("what is finished is kept: the same command continues")
         raise
@@ -109,11 +110,13 @@ def inspect(
     if as_json and as_csv:
         raise StudyError("choose one output", where="--json, --csv", given="both", hint="leave one out")
     if plot is not None and plot.suffix not in (".png", ".svg"):
-        raise StudyError("not a picture format", where="--plot", given=str(plot), allowed="a name in .png or .svg")
+        allowed, hint = "a name in .png or .svg", f"write {plot.stem}.png"
+        raise StudyError("not a picture format", where="--plot", given=str(plot), allowed=allowed, hint=hint)
     opened = Run.open(run)
     if compare is not None:
         if as_csv or pick or weights or plot or html:
-            raise StudyError("two points are compared as a table or --json", where="--compare", given=compare)
+            told, hint = " ".join(compare), "leave --csv, --pick, --weights, --plot and --html out"
+            raise StudyError("two points are compared as a table or --json", where="--compare", given=told, hint=hint)
         show_comparison(opened, compare, where or (), as_json)
         return
     front = opened.front()
@@ -183,7 +186,8 @@ def rebuild(
     from slimfront.studies.errors import StudyError
 
     if every == (trial is not None) or (every and out):
-        raise StudyError("name one trial, with --out where its files are to be kept, or --all", where="--trial, --all")
+        hint = "write --trial N, with --out where its files are to be kept, or --all alone"
+        raise StudyError("name one trial, or all", where="--trial, --all", hint=hint)
     if out is not None and out.exists():
         raise StudyError("this is already there", where="--out", given=str(out), hint="name a new folder")
     opened = Run.open(run)

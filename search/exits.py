@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -26,6 +27,9 @@ def run_and_exit(app: typer.Typer) -> NoReturn:
     """Run a command line and exit with its code."""
     from slimfront.studies.errors import explained
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Tables hold × and →, which not every encoding has.
+        sys.stdout.reconfigure(errors="replace")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:

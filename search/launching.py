@@ -22,10 +22,14 @@ from slimfront.search.run import Run, only_coordinator, require_same_study
 from slimfront.search.samplers import SAMPLERS
 from slimfront.search.storage import server_url
 from slimfront.search.tournament import HEAT
+from slimfront.spaces.criteria import CRITERIA
+from slimfront.spaces.masks import MASKS
+from slimfront.spaces.quantizers import QUANTIZERS
 from slimfront.studies.errors import SlimfrontError, StudyError, nearest
 from slimfront.studies.limits import Limit, parse_limit
 from slimfront.studies.reader import parse_study, read_study
 from slimfront.studies.schema import Study, seconds
+from slimfront.studies.space import SpaceSpec
 
 Json = dict[str, Any]
 
@@ -150,10 +154,12 @@ def check_names(study: Study) -> dict[str, Limit]:
     """Check every name that a study gives and return its constraints.
 
     Raises:
-        StudyError: a sampler, engine, objective or constraint does not exist.
+        StudyError: a plug-in, objective or constraint does not exist.
     """
     SAMPLERS.get(study.search.sampler, where="search.sampler")
     ENGINES.get(study.search.engine, where="search.engine")
+    RUNTIMES.get(study.target.runtime, where="target.runtime")
+    _check_space(study.space)
     if study.search.storage:
         server_url(study.search.storage)
     objectives = objectives_of(study)
@@ -179,6 +185,15 @@ def check_names(study: Study) -> dict[str, Limit]:
             )
         limits[name] = parse_limit(name, text, objectives[name].unit, f"constraints.{name}")
     return limits
+
+
+def _check_space(space: SpaceSpec) -> None:
+    if space.sparsity:
+        CRITERIA.get(space.sparsity.criterion, where="space.sparsity.criterion")
+    if space.bits:
+        QUANTIZERS.get(space.bits.quantizer, where="space.bits.quantizer")
+    if space.unstructured:
+        MASKS.get(space.unstructured.mask, where="space.unstructured.mask")
 
 
 def _folder(folder: Path, new: bool) -> Path:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -28,6 +29,21 @@ def completing(names: tuple[str, ...]) -> Callable[[str], list[str]]:
 def listed(names: tuple[str, ...]) -> str:
     """Return names as a sentence lists them."""
     return f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+@contextlib.contextmanager
+def told_as_options(settings: Mapping[str, object]) -> Iterator[None]:
+    """Name in an error the option that was given, where it names the study's key that the option replaces."""
+    from slimfront.studies.errors import StudyError
+
+    try:
+        yield
+    except StudyError as error:
+        key = error.where or ""
+        if settings.get(key.removeprefix("search.")) is not None:
+            error.where = f"--{key.removeprefix('search.')}"
+            error.hint = error.hint and error.hint.replace(key, error.where)
+        raise
 
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file.")]

@@ -12,6 +12,7 @@ from slimfront.studies.errors import StudyError, nearest
 
 Floats = npt.NDArray[np.float64]
 Objectives = Mapping[str, Mapping[str, Any]]
+EXAMPLE = '"size=1,latency=2,accuracy=5"'
 # By way of picking, the objectives of which the first that the study has is decisive; none where all have a say.
 PICKS: Mapping[str, tuple[str, ...]] = {
     "knee": (),
@@ -44,7 +45,7 @@ def choose(how: str, objectives: Objectives, losses: Floats) -> int:
             where="--pick",
             given=how,
             allowed=", ".join(PICKS),
-            hint=f"did you mean {near!r}?" if near else None,
+            hint=f"did you mean {near!r}?" if near else "choose one of the allowed ways",
         )
     if how == "knee":
         return int(np.argmin(away(losses)))
@@ -52,7 +53,8 @@ def choose(how: str, objectives: Objectives, losses: Floats) -> int:
         return int(np.lexsort((away(losses), -gains(losses).prod(1)))[0])
     wanted = next((name for name in PICKS[how] if name in objectives), None)
     if wanted is None:
-        raise StudyError(f"the study has no objective {' or '.join(PICKS[how])}", where="--pick", given=how)
+        told, hint = " or ".join(PICKS[how]), "pick the knee or balanced: they heed all objectives"
+        raise StudyError(f"the study has no objective {told}", where="--pick", given=how, hint=hint)
     return int(np.lexsort((away(losses), losses[:, list(objectives).index(wanted)]))[0])
 
 
@@ -70,12 +72,14 @@ def weigh(weights: Mapping[str, float], objectives: Objectives, losses: Floats) 
                 where="--weights",
                 given=name,
                 allowed=", ".join(objectives),
-                hint=f"did you mean {near!r}?" if near else None,
+                hint=f"did you mean {near!r}?" if near else "weigh one of the allowed ones",
             )
         if not (math.isfinite(weight) and weight >= 0):
-            raise StudyError("a weight is a number from 0 on", where="--weights", given=f"{name}={weight}")
+            told, hint = f"{name}={weight:g}", f"leave {name} out where it is to have no say"
+            raise StudyError("this is no weight", where="--weights", given=told, allowed="0 or more", hint=hint)
     if not any(weights.values()):
-        raise StudyError("no weight is above zero", where="--weights", given=dict(weights))
+        told, hint = ",".join(f"{name}=0" for name in weights), f"write for example {EXAMPLE}"
+        raise StudyError("no weight is above zero", where="--weights", given=told, hint=hint)
     total = gains(losses) @ np.array([weights.get(name, 0.0) for name in objectives])
     return int(np.lexsort((away(losses), -total))[0])
 
@@ -99,7 +103,7 @@ def parse_weights(text: str) -> dict[str, float]:
                 where="--weights",
                 given=text,
                 allowed="NAME=NUMBER, separated by commas, each objective once",
-                hint='write for example "size=1,latency=2,accuracy=5"',
+                hint=f"write for example {EXAMPLE}",
             )
         found[name] = weight
     return found

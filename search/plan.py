@@ -14,9 +14,6 @@ from slimfront.search.launching import check_names
 from slimfront.search.preparation import anatomy_on, lay_space
 from slimfront.search.samplers import SAMPLERS
 from slimfront.search.tournament import lengths
-from slimfront.spaces.criteria import CRITERIA
-from slimfront.spaces.masks import MASKS
-from slimfront.spaces.quantizers import QUANTIZERS
 from slimfront.spaces.space import Space
 from slimfront.studies.cache import cache_root
 from slimfront.studies.errors import SlimfrontError
@@ -38,12 +35,6 @@ def check(study: Study) -> tuple[Study, Subject, Space]:
         MissingError: something is not installed.
     """
     check_names(study)
-    if study.space.sparsity:
-        CRITERIA.get(study.space.sparsity.criterion, where="space.sparsity.criterion")
-    if study.space.bits:
-        QUANTIZERS.get(study.space.bits.quantizer, where="space.bits.quantizer")
-    if study.space.unstructured:
-        MASKS.get(study.space.unstructured.mask, where="space.unstructured.mask")
     with torch_threads(1):
         subject = load_subject(study)
         _runtime, space = lay_space(study, anatomy_on(study, subject))

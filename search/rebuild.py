@@ -24,6 +24,7 @@ from slimfront.studies.schema import Study
 
 Json = dict[str, Any]
 Progress = Callable[[str, float], None]
+ENDS = {"failed": "failed", "stopped": "was stopped early", "running": "has not finished"}
 
 
 def recorded(run: Run, number: int, where: str = "--trial") -> Trial:
@@ -37,7 +38,7 @@ def recorded(run: Run, number: int, where: str = "--trial") -> Trial:
     if found is None or not found.files:
         numbers = [str(trial.number) for trial in trials if trial.files and trial.cached_from is None]
         shown = ", ".join(numbers[:24]) + (", …" if len(numbers) > 24 else "")
-        state = f": it is {found.state}" + (" early" if found.state == "stopped" else "") if found else ""
+        state = f": it {ENDS.get(found.state, 'has no files')}" if found else ""
         raise StudyError(
             f"no trial of this number was measured to its end{state}",
             where=where,

@@ -87,7 +87,8 @@ class Run:
         elif folder.is_dir() and any(folder.iterdir()):
             raise StudyError(
                 "this folder holds something else",
-                where=f"--run {folder}",
+                where="--run",
+                given=str(folder),
                 hint="choose an empty or a new folder",
             )
         # The study first: a folder that holds anything else without it is not taken for a run.

@@ -199,7 +199,8 @@ def server_url(url: str) -> sqlalchemy.URL:
             "this is no URL of a database server",
             where="search.storage",
             given=url,
-            allowed="such as postgresql://user@host/database; without one, records are a file in the run folder",
+            allowed="such as postgresql://user@host/database",
+            hint="name a server, or leave it out: records are then a file in the run folder",
         )
     if found.password:
         raise StudyError(

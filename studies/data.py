@@ -170,7 +170,7 @@ def _label_names(found: Sequence[Any], spec: DataSpec, where: str) -> tuple[str,
                     "no row has this label",
                     where=f"{where}.labels.{number}",
                     given=label,
-                    allowed=one_line(", ".join(sorted(present)), 200),
+                    allowed=one_line(", ".join(sorted(present)), 200).strip("'\""),
                     hint=f"did you mean {near!r}?" if near else "name labels that occur in the data",
                 )
         present = set(wanted)

@@ -68,7 +68,8 @@ def draft_study(
         text, label = columns.text, columns.label
     for option, name in (("--text", text), ("--label", label)):
         if name is None:
-            raise StudyError("a hub data set is not looked up", where=option, hint=f"name the column with {option}")
+            hint = f"name the column with {option}"
+            raise StudyError("a hub data set is not looked up", where=option, given=data, hint=hint)
     name = _slug((out or Path(data)).name.partition(".")[0])
     out = out or Path(f"{name}.yaml")
     config = _config(model) if checkpoint.kind == "path" else {}
@@ -133,6 +134,7 @@ def _config(folder: str) -> dict[str, Any]:
             where="--model",
             given=folder,
             allowed="a folder with config.json and weights, or a hub id",
+            hint="save the model there with its save_pretrained, or name a hub id",
         ) from None
     return found
 

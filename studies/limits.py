@@ -61,23 +61,24 @@ class Limit:
 def _scaled(number: str, unit: str, objective_unit: str, where: str, text: str) -> float:
     amount = float(number)
     if not math.isfinite(amount):
-        raise StudyError("this number is too large", where=where, given=text, allowed=_ALLOWED)
+        raise _refused("this number is too large", objective_unit, where, text)
     if not unit:
         return amount
     factors = UNITS.get(objective_unit, {})
     if unit.lower() not in factors:
-        raise StudyError(
-            f"{unit!r} is not a unit of this objective",
-            where=where,
-            given=text,
-            allowed=", ".join(factors) or "a number without unit",
-            hint=f"write for example {_example(objective_unit)}",
-        )
+        units = ", ".join(factors) or "a number without unit"
+        raise _refused(f"{unit!r} is not a unit of this objective", objective_unit, where, text, units)
     return amount * factors[unit.lower()]
 
 
-def _example(unit: str) -> str:
-    return {"byte": '"<= 20 MB"', "ms": '"<= 5 ms"', "nat": '"<= 0.1 nat"'}.get(unit, '">= dense - 0.01"')
+def _refused(message: str, unit: str, where: str, text: str, allowed: str = _ALLOWED) -> StudyError:
+    hint = f"write for example {_example(unit)}"
+    return StudyError(message, where=where, given=text, allowed=allowed, hint=hint)
+
+
+def _example(unit: str, name: str = "") -> str:
+    limit = {"byte": "<= 20 MB", "ms": "<= 5 ms", "nat": "<= 0.1 nat"}.get(unit, ">= dense - 0.01")
+    return f'"{name} {limit}"' if name else f'"{limit}"'
 
 
 def parse_limit(objective: str, text: str, unit: str, where: str) -> Limit:
@@ -94,13 +95,7 @@ def parse_limit(objective: str, text: str, unit: str, where: str) -> Limit:
     """
     match = _LIMIT.fullmatch(text)
     if match is None:
-        raise StudyError(
-            "this is not a constraint",
-            where=where,
-            given=text,
-            allowed=_ALLOWED,
-            hint=f"write for example {_example(unit)}",
-        )
+        raise _refused("this is not a constraint", unit, where, text)
     upper = match["op"] == "<="
     if match["value"] is not None:
         return Limit(objective, upper, None, _scaled(match["value"], match["unit"], unit, where, text), text.strip())
@@ -108,12 +103,12 @@ def parse_limit(objective: str, text: str, unit: str, where: str) -> Limit:
         return Limit(objective, upper, "+", 0.0, text.strip())
     if match["arith"] in "*/":
         if match["byunit"]:
-            raise StudyError("a factor has no unit", where=where, given=text, allowed=_ALLOWED)
+            raise _refused("a factor has no unit", unit, where, text)
         factor = float(match["by"])
         if not math.isfinite(factor):
-            raise StudyError("this number is too large", where=where, given=text, allowed=_ALLOWED)
+            raise _refused("this number is too large", unit, where, text)
         if match["arith"] == "/" and factor == 0:
-            raise StudyError("division by zero", where=where, given=text, allowed=_ALLOWED)
+            raise _refused("division by zero", unit, where, text)
         return Limit(objective, upper, match["arith"], factor, text.strip())
     amount = _scaled(match["by"], match["byunit"], unit, where, text)
     return Limit(objective, upper, match["arith"], amount, text.strip())
@@ -136,7 +131,12 @@ def parse_where(text: str, units: Mapping[str, str], where: str = "--where") -> 
             allowed=f"NAME followed by {_ALLOWED}, NAME one of {', '.join(units)}",
             hint=_hint(text, near),
         )
-    return parse_limit(match[1], match[2], units[match[1]], where)
+    try:
+        return parse_limit(match[1], match[2], units[match[1]], where)
+    except StudyError as error:
+        # A filter is given and written with the objective's name before it.
+        error.given, error.hint = text, f"write for example {_example(units[match[1]], match[1])}"
+        raise
 
 
 def _hint(text: str, near: str | None) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import types
 from pathlib import Path
-from typing import Any, Union, get_args, get_origin
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
-from slimfront.studies.errors import StudyError, nearest, one_line
+from slimfront.studies.errors import StudyError, nearest
+from slimfront.studies.explaining import explained
 from slimfront.studies.schema import Study
 
 MAX_BYTES = 100_000
@@ -47,7 +47,7 @@ def parse_study(data: Any, where: str = "study") -> Study:
     try:
         return Study.model_validate(data)
     except ValidationError as error:
-        raise _explain(error, data) from None
+        raise explained(error, data) from None
 
 
 def dump_study(study: Study) -> str:
@@ -140,74 +140,3 @@ def _explain_yaml(error: YAMLError, where: str) -> StudyError:
     place = f"{where}, line {mark.line + 1}, column {mark.column + 1}" if mark else where
     hint = "remove one of the two" if "duplicate key" in problem else "correct the YAML at that line"
     return StudyError(f"not valid YAML: {problem}", where=place, hint=hint)
-
-
-def _explain(error: ValidationError, data: dict[str, Any]) -> StudyError:
-    """Turn pydantic's errors into one message about the first of them, unknown keys first."""
-    errors = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")
-    first = errors[0]
-    location = _location(first["loc"], data)
-    where = ".".join(str(part) for part in location) or "study"
-    more = f" ({len(errors) - 1} more after this one)" if len(errors) > 1 else ""
-    kind, text = first["type"], first["msg"]
-    if kind == "extra_forbidden":
-        options = _keys_at(location[:-1])
-        near = nearest(location[-1], options)
-        return StudyError(
-            f"there is no such key{more}",
-            where=where,
-            given=location[-1],
-            allowed=", ".join(options),
-            hint=f"did you mean {near!r}?" if near else "remove the key or choose an allowed one",
-        )
-    if kind == "missing":
-        return StudyError(f"this key is missing{more}", where=where, hint=f"add {location[-1]!r} to the study")
-    given = first.get("input")
-    text = text.removeprefix("Value error, ")
-    allowed = _readable(text)
-    return StudyError(f"{allowed}{more}", where=where, given=given, hint=_cure(first, where))
-
-
-def _readable(text: str) -> str:
-    return text[:1].lower() + text[1:]
-
-
-def _cure(error: Any, where: str) -> str:
-    expected = error.get("ctx", {}).get("expected") or error.get("ctx", {}).get("expected_tags")
-    if expected:
-        near = nearest(error.get("input"), [part.strip(" '") for part in str(expected).replace(" or ", ",").split(",")])
-        return f"did you mean {near!r}?" if near else f"write one of {expected} at {where}"
-    if error["type"] == "finite_number":
-        return f"write a finite number at {where}"
-    return f"correct the value at {where}, {one_line(error.get('input'), 40)}"
-
-
-def _location(loc: tuple[int | str, ...], data: Any) -> tuple[str | int, ...]:
-    """Drop the union tags that pydantic adds to a key's path: only what stands in the file remains."""
-    kept: list[str | int] = []
-    at = data
-    for index, part in enumerate(loc):
-        inside = (isinstance(at, dict) and part in at) or (isinstance(at, list) and isinstance(part, int))
-        last = index == len(loc) - 1
-        if inside:
-            at = at[part]
-            kept.append(part)
-        elif last and isinstance(at, dict) and str(part) in _keys_at(tuple(kept)):
-            kept.append(part)
-    return tuple(kept)
-
-
-def _models(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    if get_origin(annotation) in (Union, types.UnionType) or get_args(annotation):
-        return [model for part in get_args(annotation) for model in _models(part)]
-    return []
-
-
-def _keys_at(path: tuple[str | int, ...]) -> list[str]:
-    models: list[type[BaseModel]] = [Study]
-    for part in path:
-        fields = [m.model_fields[str(part)].annotation for m in models if str(part) in m.model_fields]
-        models = [model for annotation in fields for model in _models(annotation)]
-    return sorted({key for model in models for key in model.model_fields})

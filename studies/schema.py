@@ -22,9 +22,9 @@ class Source(Strict):
     @model_validator(mode="after")
     def _one_origin(self) -> Source:
         if self.hub is None and self.path is None:
-            raise ValueError("give 'hub' (a hub id), 'path', or 'package' together with 'path'")
+            raise ValueError("nothing says where it is; add 'hub' (a hub id), 'path', or 'package' and 'path'")
         if self.hub is not None and (self.package is not None or self.path is not None):
-            raise ValueError("'hub' stands alone: remove 'package' and 'path', or 'hub'")
+            raise ValueError("'hub' stands alone; remove 'package' and 'path', or 'hub'")
         return self
 
 
@@ -113,7 +113,7 @@ Training = Annotated[NoTraining | FineTuning | LogisticRegressionHead, Field(dis
 def _tokens(value: object) -> object:
     if value == "data" or (isinstance(value, int) and not isinstance(value, bool) and value > 0):
         return value
-    raise ValueError("a length is a number of tokens from 1, or 'data': those lengths that the texts have")
+    raise ValueError("this is no length; write a number of tokens from 1, or 'data': those lengths that the texts have")
 
 
 Tokens = Annotated[int | Literal["data"], BeforeValidator(_tokens)]
@@ -235,7 +235,7 @@ def seconds(text: str) -> float:
     """
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([smh]?)\s*", text)
     if match is None or float(match[1]) <= 0:
-        raise ValueError("write a duration such as 90s, 30m or 2h")
+        raise ValueError("this is no duration; write for example 90s, 30m or 2h")
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
@@ -248,7 +248,7 @@ def byte_count(text: str) -> int:
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", text)
     factor = UNITS["byte"].get(match[2].lower() or "b") if match else None
     if match is None or factor is None or float(match[1]) <= 0:
-        raise ValueError("write a size such as 512MB or 4GB")
+        raise ValueError("this is no size; write for example 512MB or 4GB")
     return int(float(match[1]) * factor)
 
 
@@ -271,10 +271,17 @@ class Study(Strict):
     constraints: dict[str, str] = Field(default_factory=dict)
     search: SearchSpec = SearchSpec()
 
+    @field_validator("objectives")
+    @classmethod
+    def _distinct(cls, objectives: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(objectives)) < len(objectives):
+            raise ValueError("an objective is named twice; name each once")
+        return objectives
+
     @model_validator(mode="after")
     def _consistent(self) -> Study:
-        if len(set(self.objectives)) != len(self.objectives):
-            raise ValueError("'objectives' names one objective twice; name each once")
-        if self.target.tokens != "data" and self.target.tokens > self.model.max_tokens:
-            raise ValueError("'target.tokens' is larger than 'model.max_tokens'; lower it or raise the other")
+        tokens, most = self.target.tokens, self.model.max_tokens
+        if tokens != "data" and tokens > most:
+            told = f"target.tokens, {tokens}, is larger than model.max_tokens, {most}"
+            raise ValueError(f"{told}; lower the one or raise the other")
         return self

@@ -51,7 +51,7 @@ class VocabularySpec(Strict):
 def _group(value: object) -> object:
     if value == "row" or (isinstance(value, int) and not isinstance(value, bool)):
         return value
-    raise ValueError("a group is a number of weights, such as 64, or 'row'")
+    raise ValueError("this is no group; write a number of weights, such as 64, or 'row'")
 
 
 Group = Annotated[int | Literal["row"], BeforeValidator(_group)]
@@ -75,9 +75,9 @@ class BitsSpec(Strict):
 def _zeros(value: object) -> object:
     pair = re.fullmatch(r"([0-9]{1,2}):([0-9]{1,2})", value) if isinstance(value, str) else None
     if pair is None and not (isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1):
-        raise ValueError("a level is a share of the weights from 0 to below 1, or 'n:m', such as '2:4'")
+        raise ValueError("this is no level; write a share of the weights from 0 to below 1, or 'n:m', such as '2:4'")
     if pair and not (int(pair[2]) in (2, 4, 8, 16, 32) and 0 < int(pair[1]) < int(pair[2])):
-        raise ValueError("of 'n:m' m is 2, 4, 8, 16 or 32, and n is less but at least 1")
+        raise ValueError("there is no such pattern; of 'n:m' m is 2, 4, 8, 16 or 32, and n is less but at least 1")
     return f"{int(pair[1])}:{int(pair[2])}" if pair else float(value)  # type: ignore[arg-type]
 
 
@@ -131,7 +131,7 @@ class DistillationSpec(Strict):
 
 def _value(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ValueError("the value of a parameter is a number or a text")
+        raise ValueError("this is no value of a parameter; write a number or a text")
     return value
 
 

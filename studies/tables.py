@@ -91,12 +91,13 @@ def _format(path: Path, where: str) -> str:
     for suffix in path.suffixes:
         if suffix in SUFFIXES:
             return SUFFIXES[suffix]
+    option = where.startswith("--")
     raise StudyError(
         "the format cannot be read from the file's name",
-        where=f"{where}.format",
+        where=where if option else f"{where}.format",
         given=path.name,
         allowed="csv, tsv, jsonl, parquet",
-        hint=f"add '{where}.format'",
+        hint="rename the file" if option else f"add '{where}.format'",
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -24,9 +25,12 @@ def forked(*arguments: object, cwd: Path | None = None) -> Done:
     """Run a command in a fork of this process, which has imported the libraries already: seconds less a command."""
     command = ["slimfront", *map(str, arguments)]
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        # The child's collector would otherwise write to, and so copy, all that this process holds.
+        gc.freeze()
         child = os.fork()
         if child == 0:
             _command(command, (out.fileno(), err.fileno()), cwd)
+        gc.unfreeze()
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
         out.seek(0)
         err.seek(0)

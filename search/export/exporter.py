@@ -18,7 +18,7 @@ from slimfront.search.rebuild import recorded
 from slimfront.search.remeasured import MovedFront
 from slimfront.search.run import Run
 from slimfront.studies.cache import digest, folder_sums
-from slimfront.studies.errors import RecordsError, StudyError
+from slimfront.studies.errors import RecordsError, StudyError, nearest
 from slimfront.studies.registry import Registry
 
 Json = dict[str, Any]
@@ -106,10 +106,11 @@ def export(
     point = next((p for p in front.everything if p.trial == trial), None)
     if point is None and moved:
         known = ", ".join(str(p.trial) for p in front.everything)
-        raise StudyError("this trial was not moved", where="--trial", given=trial, allowed=known)
+        hint = "choose one of those"
+        raise StudyError("this trial was not moved", where="--trial", given=trial, allowed=known, hint=hint)
     if point is None:
-        recorded(opened, trial)
-        raise StudyError("this trial repeats an earlier one", where="--trial", given=trial, hint="export that one")
+        hint = f"export trial {recorded(opened, trial).cached_from}"
+        raise StudyError("this trial repeats an earlier one", where="--trial", given=trial, hint=hint)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise StudyError("the folder is not empty", where="--out", given=str(out), hint="name an empty or a new folder")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -150,11 +151,12 @@ def verify(folder: Path) -> Json:
         RecordsError: its record is damaged.
     """
     if not (folder / RECORD).is_file():
+        near = nearest(folder.name, [path.parent.name for path in folder.parent.glob(f"*/{RECORD}")])
         raise StudyError(
             "this is not an exported folder",
             where=str(folder),
             allowed=f"a folder with {RECORD}",
-            hint="name what 'slimfront export --out' wrote",
+            hint=f"did you mean {folder.parent / near}?" if near else "name what 'slimfront export --out' wrote",
         )
     name = str(read_record(folder)["format"])
     return EXPORTERS.get(name, where=f"{folder / RECORD}: format")().verify(folder)
@@ -190,5 +192,8 @@ def read_record(folder: Path) -> Json:
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RecordsError(
-            "the export's record is damaged", where=str(path), given=str(error), hint="export the point again"
+            "the export's record is damaged",
+            where=str(path),
+            given=f"no {error}" if isinstance(error, KeyError) else str(error),
+            hint="export the point again",
         ) from None

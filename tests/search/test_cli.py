@@ -75,8 +75,8 @@ def test_wrong_options(run: Path, tmp_path: Path, study_file: StudyFile) -> None
     assert "--plot" in refused(2, "inspect", run, "--plot", tmp_path / "x.doc")
     assert "openvino" in refused(2, "export", run, "--to", "openvno", "--out", tmp_path / "x")
     assert "--trial" in refused(2, "export", run, "--trial", 99, "--out", tmp_path / "x")
-    assert "search.sampler" in refused(2, "launch", study_file(), "--sampler", "tpee")
-    assert "search.timeout" in refused(2, "launch", study_file(), "--timeout", "soon")
+    assert "--sampler" in refused(2, "launch", study_file(), "--sampler", "tpee")
+    assert "--timeout" in refused(2, "launch", study_file(), "--timeout", "soon")
     assert "holds something else" in refused(2, "launch", study_file(), "--run", tmp_path)
     assert "No such option" in refused(2, "launch", study_file(), "--trails", 3)
 

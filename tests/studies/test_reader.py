@@ -51,7 +51,7 @@ def nested(data: Data) -> str:
 
 BROKEN: dict[str, tuple[Callable[[Data], str], list[str]]] = {
     "unknown key": (dump(put("search.trails", 5)), ["search.trails", "did you mean 'trials'?"]),
-    "wrong type": (dump(put("search.trials", "many")), ["search.trials", "integer"]),
+    "wrong type": (dump(put("search.trials", "many")), ["search.trials", "whole number"]),
     "duplicate key": (duplicate, ["duplicate key", "line"]),
     "missing column": (dump(put("data.label", "labels")), ["data.label", "did you mean 'label'?"]),
     "one class": (dump(put("data.labels", ["fresh"])), ["data.labels", "one class"]),
