@@ -33,7 +33,7 @@ def run_and_exit(app: typer.Typer) -> NoReturn:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
     try:
-        code = app(standalone_mode=False) or 0
+        code = app(prog_name="slimfront", standalone_mode=False) or 0
     except Interrupted as stop:
         say("stopped")
         _exit(128 + stop.number)
