@@ -13,9 +13,9 @@ import pytest
 import sqlalchemy
 
 from tests.faults.mutations import rare
-from tests.faults.processes import Trivial, wait_for, workers
+from tests.faults.processes import ALL, Trivial, wait_for, workers
 
-TRIALS = 60
+TRIALS = 60 if ALL else 16
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,11 @@ def _interrupted(study: Trivial, run: str, number: int, times: int, rng: random.
 
 @pytest.mark.parametrize(
     ("number", "code", "times"),
-    [(signal.SIGKILL, -9, rare(200)), (signal.SIGTERM, 143, rare(50)), (signal.SIGINT, 130, rare(50))],
+    [
+        (signal.SIGKILL, -9, rare(200)),
+        pytest.param(signal.SIGTERM, 143, rare(50), marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, 130, rare(50), marks=pytest.mark.slow),
+    ],
 )
 def test_a_search_that_is_ended_again_and_again(
     number: int, code: int, times: int, undisturbed: Trivial, pace: Callable[[float], None]
