@@ -16,6 +16,7 @@ from slimfront.search.trial import Trial
 from slimfront.studies.errors import RecordsError
 
 from tests.faults.mutations import SCALE
+from tests.faults.trivial import GUIDE
 
 ALL = SCALE >= 1
 WORKER = "tests.faults.trivial"
@@ -75,9 +76,16 @@ class Trivial:
 
 
 def workers() -> list[int]:
-    """Return the ids of all trivial workers that run."""
-    found = psutil.process_iter(["cmdline", "status"])
-    return [p.pid for p in found if WORKER in (p.info["cmdline"] or ()) and p.info["status"] != psutil.STATUS_ZOMBIE]
+    """Return the ids of all trivial workers that run, but for those of tests that run beside these."""
+    found = [p for p in psutil.process_iter(["cmdline", "status"]) if WORKER in (p.info["cmdline"] or ())]
+    return [p.pid for p in found if p.info["status"] != psutil.STATUS_ZOMBIE and _own(p)]
+
+
+def _own(process: psutil.Process) -> bool:
+    try:
+        return bool(process.environ().get(GUIDE) == os.environ[GUIDE])
+    except psutil.Error:
+        return False
 
 
 def wait_for(condition: Callable[[], bool], most: float = 60.0) -> bool:
