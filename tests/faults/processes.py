@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from slimfront.search import remote
 from slimfront.search.records import Records
 from slimfront.search.trial import Trial
 from slimfront.studies.errors import RecordsError
@@ -46,6 +47,7 @@ class Trivial:
             for own, file in ((0, null), (1, log), (2, log)):
                 os.dup2(file, own)
             sys.stdout, sys.stderr = (os.fdopen(own, "w", encoding="utf-8", closefd=False) for own in (1, 2))
+            remote.WORKER = WORKER
             sys.argv = ["slimfront", "launch", str(self.study), "--run", str(self.runs / run), *map(str, options)]
             from slimfront.search.cli import main
 

@@ -77,7 +77,7 @@ def test_bank_entries_are_sound_or_made_again(evaluator: Evaluator) -> None:
             assert same(bank.codes(name, bits, None), before), way
             found["made again" if bank.made > made else "same"] += 1
         bank._held.clear()
-        assert same(bank.codes(name, bits, None), before) and path.read_bytes() == whole
+        assert same(bank.codes(name, bits, None), before)
     print(dict(found))
     assert found["made again"] > 0.9 * found.total()
 
