@@ -15,7 +15,7 @@ from typing import Any
 from slimfront.studies.errors import StudyError
 from slimfront.studies.reader import read_study
 
-from tests.faults.mutations import flip, scaled
+from tests.faults.mutations import SCALE, flip, scaled
 
 Data = dict[str, Any]
 # Seconds and bytes of memory that a file may cost at most.
