@@ -16,9 +16,9 @@ import pytest
 import torch
 from slimfront.objectives.runtimes import RUNTIMES
 from slimfront.objectives.runtimes.artifact import Artifact
-from slimfront.search.answers import PREDICTIONS
+from slimfront.search.answers import PREDICTIONS, readable_logits
 from slimfront.search.bank import Level
-from slimfront.search.evaluator import Evaluator, _readable
+from slimfront.search.evaluator import Evaluator
 from slimfront.search.export import EXPORTERS, verify
 from slimfront.search.export.exporter import Exported, format_of
 from slimfront.search.guide import guide
@@ -206,9 +206,9 @@ def test_exports_are_refused(
 def test_logits_that_are_damaged_are_left_out(tmp_path: Path) -> None:
     logits, path = np.random.default_rng(0).normal(size=(80, 2)).astype(np.float32), tmp_path / "logits.safetensors"
     write_tensors(path, {"logits": torch.from_numpy(logits)}, {})
-    assert np.array_equal(_readable([path], logits.shape)[0], logits)
+    assert np.array_equal(readable_logits([path], logits.shape)[0], logits)
     for way, data in mutants(path.read_bytes(), scaled(1000), 3):
         path.unlink()
         path.write_bytes(data)
-        found = _readable([path], logits.shape)
+        found = readable_logits([path], logits.shape)
         assert not found or np.array_equal(found[0], logits), way
