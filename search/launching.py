@@ -15,13 +15,15 @@ from slimfront.search.engines import ENGINES, Engine
 from slimfront.search.front import Front, Point
 from slimfront.search.guide import follow
 from slimfront.search.lock import differences, require_same
-from slimfront.search.preparation import objectives_of
+from slimfront.search.preparation import entries_of, objectives_of
 from slimfront.search.rebuild import mend
 from slimfront.search.records import Records
 from slimfront.search.run import Run, only_coordinator, require_same_study
 from slimfront.search.samplers import SAMPLERS
 from slimfront.search.storage import server_url
 from slimfront.search.tournament import HEAT
+from slimfront.search.trackers import TRACKERS
+from slimfront.search.tracking import Tracking, trackers_of
 from slimfront.studies.errors import SlimfrontError, StudyError, nearest
 from slimfront.studies.limits import Limit, parse_limit
 from slimfront.studies.reader import parse_study, read_study
@@ -61,7 +63,7 @@ def launch(
         target: The runtime, where it is another than the study's.
         listener: Is told of progress.
         settings: Replace keys of the study's section ``search``: ``trials``, ``timeout``, ``workers``, ``seed``,
-            ``sampler``, ``engine``, ``storage``.
+            ``sampler``, ``engine``, ``storage``, ``trackers``.
 
     Raises:
         SlimfrontError: see the exit codes.
@@ -70,22 +72,23 @@ def launch(
     started = time.monotonic()
     read = study if isinstance(study, Study) else read_study(study)
     loaded = with_settings(on_target(read, target), settings)
-    check_names(loaded)
+    limits = check_names(loaded)
     name = loaded.name if loaded.target == read.target else f"{loaded.name}-{target}"
     folder = _folder(Path(run) if run is not None else Path("runs") / name, new)
     fresh = not folder.exists()
     opened = Run.begin(folder, loaded)
-    with only_coordinator(folder):
+    with only_coordinator(folder), Tracking(trackers_of(opened), entries_of(loaded), limits) as tracking:
         engine = ENGINES.get(loaded.search.engine, where="search.engine")(opened)
         try:
             records, told = _prepare(opened, engine, listener, fresh)
-            _search(opened, records, told, engine, started, listener)
+            _search(opened, records, told, engine, started, listener, tracking)
         finally:
             engine.close()
-    front = opened.front()
-    from slimfront.search.inspect.report import write_report
+        from slimfront.search.inspect.report import write_report
 
-    write_report(opened, front, folder / "report.html")
+        front = opened.front()
+        write_report(opened, front, folder / "report.html")
+        tracking.end(front)
     front.where(())
     return front
 
@@ -150,10 +153,13 @@ def check_names(study: Study) -> dict[str, Limit]:
     """Check every name that a study gives and return its constraints.
 
     Raises:
-        StudyError: a sampler, engine, objective or constraint does not exist.
+        StudyError: a sampler, engine, tracker, objective or constraint does not exist.
+        MissingError: a tracker is not installed.
     """
     SAMPLERS.get(study.search.sampler, where="search.sampler")
     ENGINES.get(study.search.engine, where="search.engine")
+    for name in study.search.trackers:
+        TRACKERS.get(name, where="search.trackers").require()
     if study.search.storage:
         server_url(study.search.storage)
     objectives = objectives_of(study)
@@ -192,11 +198,12 @@ def _folder(folder: Path, new: bool) -> Path:
     return candidate
 
 
-def _search(run: Run, records: Records, told: Json, engine: Engine, started: float, listener: Listener) -> None:
+def _search(
+    run: Run, records: Records, told: Json, engine: Engine, started: float, listener: Listener, tracking: Tracking
+) -> None:
     settings = run.study.search
     space, predictor = follow(run.study, told)
-    objectives = {name: objective.entry() for name, objective in objectives_of(run.study).items()}
-    records.begin(run.study.name, objectives)
+    records.begin(run.study.name, entries_of(run.study))
     if lost := records.accept_losses():
         listener.stage(f"the records have lost {lost} finished trials, which are evaluated again", 1.0)
     records.set_lock(told["lock"])
@@ -213,6 +220,7 @@ def _search(run: Run, records: Records, told: Json, engine: Engine, started: flo
         deadline,
         listener.trial,
         predictor,
+        tracking.trial,
     )
     try:
         mend(run, engine, listener.stage)

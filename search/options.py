@@ -13,6 +13,7 @@ SAMPLERS = ("evolution", "tpe", "nsga2", "nsga3", "gp", "random")
 TARGETS = ("openvino", "onnxruntime", "pytorch")
 FORMATS = ("openvino", "onnx", "pytorch", "transformers", "torch-export", "config")
 ENGINES = ("optuna", "ray")
+TRACKERS = ("mlflow", "tensorboard")
 PICKS = ("knee", "balanced", "smallest", "fastest", "most-accurate")
 
 
@@ -46,6 +47,14 @@ Sampler = Annotated[
 ]
 Engine = Annotated[
     str | None, typer.Option(help=f"Where trials run: {listed(ENGINES)}.", autocompletion=completing(ENGINES))
+]
+Trackers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tracker",
+        help=f"Show the search there, too: {listed(TRACKERS)}; repeatable.",
+        autocompletion=completing(TRACKERS),
+    ),
 ]
 Format = Annotated[
     str | None,

@@ -14,6 +14,7 @@ from slimfront.search.racing import LOGITS
 from slimfront.search.records import Records
 from slimfront.search.run import Run
 from slimfront.search.samplers import SAMPLERS, Observation, Problem, Sampler
+from slimfront.search.trial import Trial
 from slimfront.spaces.domain import Value
 from slimfront.spaces.space import Space
 from slimfront.spaces.structure import walk
@@ -62,6 +63,7 @@ def make(tmp_path: Path, study_data: Callable[..., dict[str, Any]]) -> Make:
         folder: str = "run",
         space: Space = SPACE,
         predictor: Predictor | None = None,
+        track: Callable[[Trial], None] = lambda _trial: None,
         **search: Any,
     ) -> Coordinator:
         run = Run.begin(tmp_path / folder, parse_study(study_data("bert", **search)))
@@ -69,7 +71,7 @@ def make(tmp_path: Path, study_data: Callable[..., dict[str, Any]]) -> Make:
         records.begin("study", OBJECTIVES)
         limits = {"accuracy": parse_limit("accuracy", ">= dense - 0.01", "fraction", "x")}
         chosen = sampler or SAMPLERS.get("random", where="x")()
-        return Coordinator(run, records, space, chosen, limits, None, lambda _progress: None, predictor)
+        return Coordinator(run, records, space, chosen, limits, None, lambda _progress: None, predictor, track)
 
     return build
 
@@ -240,3 +242,19 @@ def test_a_raced_search_that_was_cut_equals_an_undisturbed_one(make: Make, tmp_p
         for name in ("whole", "cut")
     ]
     assert lists[0] == lists[1] and {state for _, state, _ in lists[0]} == {"complete", "stopped"}
+
+
+def test_every_finished_trial_is_told_once_in_each_search(make: Make, tmp_path: Path) -> None:
+    first: list[Trial] = []
+    coordinator = make(Stubborn(), trials=12, track=first.append)
+    drive(coordinator, most=5)
+    task = coordinator.next_task()
+    assert task is not None and [trial.number for trial in first] == [0, 1, 2, 3, 4]
+    coordinator.finish(5, {"error": "MemoryError", "message": "too large"})
+    coordinator.next_task()  # taken by a process that dies
+    again: list[Trial] = []
+    drive(make(Stubborn(), trials=12, track=again.append))
+    recorded = Records(tmp_path / "run").trials()
+    assert again == recorded and again[:6] == first[:6]
+    assert {trial.state for trial in again} == {"complete", "failed"}
+    assert any(trial.cached_from is not None for trial in again)

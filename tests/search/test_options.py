@@ -13,6 +13,7 @@ from slimfront.search import options, picking
 from slimfront.search.engines import ENGINES
 from slimfront.search.export import EXPORTERS
 from slimfront.search.samplers import SAMPLERS
+from slimfront.search.trackers import TRACKERS
 
 
 def test_help_names_every_choice() -> None:
@@ -21,6 +22,7 @@ def test_help_names_every_choice() -> None:
         "TARGETS": RUNTIMES,
         "FORMATS": EXPORTERS,
         "ENGINES": ENGINES,
+        "TRACKERS": TRACKERS,
         "PICKS": picking.PICKS,
     }
     for name, registry in kinds.items():
@@ -36,6 +38,7 @@ def test_help_names_every_choice() -> None:
         ("slimfront inspect run --pick ", set(options.PICKS)),
         ("slimfront inspect run --pick s", {"smallest"}),
         ("slimfront launch study.yaml --sampler nsga", {"nsga2", "nsga3"}),
+        ("slimfront launch study.yaml --tracker mlflow --tracker t", {"tensorboard"}),
         ("slimfront plan study.yaml --target o", {"openvino", "onnxruntime"}),
         ("slimfront export run --to on", {"onnx"}),
     ],
