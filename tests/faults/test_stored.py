@@ -24,6 +24,7 @@ from slimfront.search.export.exporter import Exported, format_of
 from slimfront.search.guide import guide
 from slimfront.search.preparation import separable
 from slimfront.search.rebuild import sound
+from slimfront.search.remeasured import MovedFront
 from slimfront.search.trial import Trial
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.space import Space
@@ -166,11 +167,14 @@ def exported(artifact: Artifact, evaluator: Evaluator, folder: Path) -> Path:
     """Export an artifact of which a made-up run tells the values."""
     run = made_up_run(folder / "run", evaluator.study.model_dump(mode="json"), 4)
     front, out = run.front(), folder / "out"
-    predictions = [0] * len(evaluator.subject.search)
+    place = folder / "moved" / f"trial-{front.dense.trial:05d}"
+    shutil.copytree(artifact.folder, place)
+    (place / PREDICTIONS).write_text(json.dumps([0] * len(evaluator.subject.search)))
+    moved = MovedFront(front, artifact.runtime, {}, {str(front.dense.trial): dict(artifact.files)}, place.parent)
     out.mkdir()
     exporter = EXPORTERS.get(format_of(artifact.runtime), where="x")()
     point = replace(front.dense, values={**front.dense.values, "size": float(artifact.size())})
-    exporter.export(Exported(run, front, point, artifact, predictions, True), out)
+    exporter.export(Exported(run, front, point, True, {}, moved), out)
     return out
 
 
