@@ -95,6 +95,7 @@ def test_export_equals_its_record(which: str, finished_run: Path, tmp_path: Path
     require_that_an_export_equals_its_record("openvino", which, finished_run, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_folder_for_transformers(finished_run: Path, tmp_path: Path) -> None:
     require_that_a_conversion_equals_its_record("transformers", finished_run, tmp_path)
 

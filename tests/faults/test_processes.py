@@ -81,7 +81,7 @@ def test_a_search_that_is_ended_again_and_again(
         left, turn = left - now, turn + 1
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("moment", ["before", pytest.param("after", marks=pytest.mark.slow)])
 def test_a_search_that_dies_at_a_write(moment: str, undisturbed: Trivial, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every commit of the records is a point to die at, before it and after it."""
     writes = 2 * TRIALS + 20
