@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from slimfront.search.coordinator import Coordinator
 from slimfront.search.prediction import Predictor
+from slimfront.search.racing import LOGITS
 from slimfront.search.records import Records
 from slimfront.search.run import Run
 from slimfront.search.samplers import SAMPLERS, Observation, Problem, Sampler
@@ -196,15 +197,15 @@ def test_logits_of_complete_trials_outlive_their_artifacts_and_are_handed_on(mak
     for number in range(5):
         task = coordinator.next_task()
         assert task is not None
-        known = [tmp_path / "run" / "logits" / f"trial-{n:05d}.npy" for n in range(1, min(number, 3))]
+        known = [tmp_path / "run" / "logits" / f"trial-{n:05d}.safetensors" for n in range(1, min(number, 3))]
         assert task["others"] == [str(path) for path in known] and all(path.is_file() for path in known)
         folder = artifacts / f"trial-{number:05d}"
         folder.mkdir(parents=True)
-        (folder / "logits.npy").write_bytes(b"logits")
+        (folder / LOGITS).write_bytes(b"logits")
         told = outcome(task["configuration"])
         # The third one is stopped: it has answers to some of the sentences only.
         coordinator.finish(number, {**told, "stopped": {"by": 0, "bound": 0.5}} if number == 3 else told)
-    assert not list(artifacts.rglob("logits.npy"))
+    assert not list(artifacts.rglob(LOGITS))
 
 
 def raced(coordinator: Coordinator, predictor: Predictor, clock: random.Random, most: int = 1000) -> int:
