@@ -249,12 +249,13 @@ def test_every_finished_trial_is_told_once_in_each_search(make: Make, tmp_path: 
     coordinator = make(Stubborn(), trials=12, track=first.append)
     drive(coordinator, most=5)
     task = coordinator.next_task()
-    assert task is not None and [trial.number for trial in first] == [0, 1, 2, 3, 4]
-    coordinator.finish(5, {"error": "MemoryError", "message": "too large"})
+    # Duplicates are answered before a task is handed out.
+    assert task is not None and [trial.number for trial in first] == list(range(task["number"]))
+    coordinator.finish(task["number"], {"error": "MemoryError", "message": "too large"})
     coordinator.next_task()  # taken by a process that dies
     again: list[Trial] = []
     drive(make(Stubborn(), trials=12, track=again.append))
     recorded = Records(tmp_path / "run").trials()
-    assert again == recorded and again[:6] == first[:6]
+    assert again == recorded and again[: len(first)] == first
     assert {trial.state for trial in again} == {"complete", "failed"}
     assert any(trial.cached_from is not None for trial in again)
