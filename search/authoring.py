@@ -10,7 +10,7 @@ import typer
 from slimfront.search.options import TARGETS, completing, listed
 from slimfront.search.printing import say
 
-SCHEMAS = ("study", "inspect", "compare", "remeasure", "rebuild", "verify")
+SCHEMAS = ("study", "inspect", "compare", "remeasure", "rebuild", "rebuild-all", "verify")
 
 
 def init(

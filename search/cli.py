@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from slimfront.search.authoring import init, schema
@@ -18,6 +18,7 @@ from slimfront.search.options import (
     Sampler,
     StudyFile,
     Target,
+    Trackers,
     Weights,
     Where,
     told_as_options,
@@ -49,13 +50,14 @@ def launch(
     sampler: Sampler = None,
     workers: Annotated[int | None, typer.Option(help="Worker processes.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the search.")] = None,
+    tracker: Trackers = None,
     new: Annotated[bool, typer.Option("--new", help="Begin another run beside an earlier one.")] = False,
 ) -> None:
     """Search a study; the same command continues where it stopped."""
     from slimfront.search.remote import cool_down, warm_up
 
-    settings: dict[str, str | int | None] = {"trials": trials, "timeout": timeout, "engine": engine, "address": address}
-    settings |= {"sampler": sampler, "storage": storage, "workers": workers, "seed": seed}
+    settings: dict[str, Any] = {"trials": trials, "timeout": timeout, "engine": engine, "address": address}
+    settings |= {"sampler": sampler, "storage": storage, "workers": workers, "seed": seed, "trackers": tracker or None}
     warm_up()
     try:
         from slimfront.studies.reader import read_study

@@ -81,6 +81,7 @@ class Coordinator:
         deadline: Monotonic time after which no task is handed out.
         report: Called after each trial.
         predictor: Predicts what a configuration will measure; without it no trial is raced.
+        track: Called with every finished trial once, those of earlier searches first.
     """
 
     def __init__(
@@ -93,13 +94,15 @@ class Coordinator:
         deadline: float | None,
         report: Callable[[Progress], None],
         predictor: Predictor | None = None,
+        track: Callable[[Trial], None] = lambda _trial: None,
     ) -> None:
         self._run, self._records, self._space = run, records, space
-        self._limits, self._deadline, self._report = limits, deadline, report
+        self._limits, self._deadline, self._report, self._track = limits, deadline, report, track
         self._objectives = records.objectives()
         self._changed = threading.Condition()
         self._stopped = False
-        self._ledger = Ledger(self._objectives, records.trials(), limits)
+        trials = records.trials()
+        self._ledger = Ledger(self._objectives, trials, limits)
         self._chooser = Chooser(run.study, space, sampler, limits, self._ledger, self._objectives, predictor)
         self._peers = Peers(records) if records.shared else None
         self._owner = self._peers.own if self._peers else None
@@ -107,6 +110,8 @@ class Coordinator:
         self._looked = time.monotonic()
         self._abandoned = deque(self._left())
         self._began, self._done_before = time.monotonic(), self._done()
+        for trial in trials:
+            self._tell(trial)
 
     # ---- what engines call -----------------------------------------------------------------------------------
 
@@ -246,6 +251,11 @@ class Coordinator:
         """Note a trial, and remove the artifacts that nobody needs any longer: records can make them again."""
         for unneeded in self._ledger.put(trial):
             shutil.rmtree(self._run.artifact(unneeded.number), ignore_errors=True)
+        self._tell(trial)
+
+    def _tell(self, trial: Trial) -> None:
+        if trial.state != "running":
+            self._track(trial)
 
     def _keep_logits(self, number: int) -> None:
         """Put a complete trial's logits where they stay when its artifact goes."""

@@ -15,21 +15,17 @@ from slimfront.search.engines import ENGINES, Engine
 from slimfront.search.front import Front, Point
 from slimfront.search.guide import follow
 from slimfront.search.lock import differences, require_same
-from slimfront.search.preparation import objectives_of
+from slimfront.search.naming import check_names
+from slimfront.search.preparation import entries_of
 from slimfront.search.rebuild import mend
 from slimfront.search.records import Records
 from slimfront.search.run import Run, only_coordinator, require_same_study
 from slimfront.search.samplers import SAMPLERS
-from slimfront.search.storage import server_url
 from slimfront.search.tournament import HEAT
-from slimfront.spaces.criteria import CRITERIA
-from slimfront.spaces.masks import MASKS
-from slimfront.spaces.quantizers import QUANTIZERS
-from slimfront.studies.errors import SlimfrontError, StudyError, nearest
-from slimfront.studies.limits import Limit, parse_limit
+from slimfront.search.tracking import Tracking, trackers_of
+from slimfront.studies.errors import SlimfrontError, StudyError
 from slimfront.studies.reader import parse_study, read_study
 from slimfront.studies.schema import Study, seconds
-from slimfront.studies.space import SpaceSpec
 
 Json = dict[str, Any]
 
@@ -65,7 +61,7 @@ def launch(
         target: The runtime, where it is another than the study's.
         listener: Is told of progress.
         settings: Replace keys of the study's section ``search``: ``trials``, ``timeout``, ``workers``, ``seed``,
-            ``sampler``, ``engine``, ``storage``.
+            ``sampler``, ``engine``, ``storage``, ``trackers``.
 
     Raises:
         SlimfrontError: see the exit codes.
@@ -74,22 +70,23 @@ def launch(
     started = time.monotonic()
     read = study if isinstance(study, Study) else read_study(study)
     loaded = with_settings(on_target(read, target), settings)
-    check_names(loaded)
+    limits = check_names(loaded)
     name = loaded.name if loaded.target == read.target else f"{loaded.name}-{target}"
     folder = _folder(Path(run) if run is not None else Path("runs") / name, new)
     fresh = not folder.exists()
     opened = Run.begin(folder, loaded)
-    with only_coordinator(folder):
+    with only_coordinator(folder), Tracking(trackers_of(opened), entries_of(loaded), limits) as tracking:
         engine = ENGINES.get(loaded.search.engine, where="search.engine")(opened)
         try:
             records, told = _prepare(opened, engine, listener, fresh)
-            _search(opened, records, told, engine, started, listener)
+            _search(opened, records, told, engine, started, listener, tracking)
         finally:
             engine.close()
-    front = opened.front()
-    from slimfront.search.inspect.report import write_report
+        from slimfront.search.inspect.report import write_report
 
-    write_report(opened, front, folder / "report.html")
+        front = opened.front()
+        write_report(opened, front, folder / "report.html")
+        tracking.end(front)
     front.where(())
     return front
 
@@ -150,52 +147,6 @@ def with_settings(study: Study, settings: Json) -> Study:
     return parse_study({**data, "search": {**data["search"], **given}})
 
 
-def check_names(study: Study) -> dict[str, Limit]:
-    """Check every name that a study gives and return its constraints.
-
-    Raises:
-        StudyError: a plug-in, objective or constraint does not exist.
-    """
-    SAMPLERS.get(study.search.sampler, where="search.sampler")
-    ENGINES.get(study.search.engine, where="search.engine")
-    RUNTIMES.get(study.target.runtime, where="target.runtime")
-    _check_space(study.space)
-    if study.search.storage:
-        server_url(study.search.storage)
-    objectives = objectives_of(study)
-    for objective in objectives.values():
-        objective.require()
-    if study.space.unstructured and "download" not in objectives:
-        raise StudyError(
-            "zeros make nothing but the download smaller",
-            where="space.unstructured",
-            allowed="a study with 'download' among its objectives",
-            hint="add 'download' to 'objectives', or remove space.unstructured",
-        )
-    limits = {}
-    for name, text in study.constraints.items():
-        if name not in objectives:
-            near = nearest(name, objectives)
-            raise StudyError(
-                "this constrains no objective of the study",
-                where=f"constraints.{name}",
-                given=name,
-                allowed=", ".join(objectives),
-                hint=f"did you mean {near!r}?" if near else "add it to 'objectives', or remove the constraint",
-            )
-        limits[name] = parse_limit(name, text, objectives[name].unit, f"constraints.{name}")
-    return limits
-
-
-def _check_space(space: SpaceSpec) -> None:
-    if space.sparsity:
-        CRITERIA.get(space.sparsity.criterion, where="space.sparsity.criterion")
-    if space.bits:
-        QUANTIZERS.get(space.bits.quantizer, where="space.bits.quantizer")
-    if space.unstructured:
-        MASKS.get(space.unstructured.mask, where="space.unstructured.mask")
-
-
 def _folder(folder: Path, new: bool) -> Path:
     if not new:
         return folder
@@ -207,11 +158,12 @@ def _folder(folder: Path, new: bool) -> Path:
     return candidate
 
 
-def _search(run: Run, records: Records, told: Json, engine: Engine, started: float, listener: Listener) -> None:
+def _search(
+    run: Run, records: Records, told: Json, engine: Engine, started: float, listener: Listener, tracking: Tracking
+) -> None:
     settings = run.study.search
     space, predictor = follow(run.study, told)
-    objectives = {name: objective.entry() for name, objective in objectives_of(run.study).items()}
-    records.begin(run.study.name, objectives)
+    records.begin(run.study.name, entries_of(run.study))
     if lost := records.accept_losses():
         listener.stage(f"the records have lost {lost} finished trials, which are evaluated again", 1.0)
     records.set_lock(told["lock"])
@@ -228,6 +180,7 @@ def _search(run: Run, records: Records, told: Json, engine: Engine, started: flo
         deadline,
         listener.trial,
         predictor,
+        tracking.trial,
     )
     try:
         mend(run, engine, listener.stage)

@@ -14,6 +14,7 @@ SAMPLERS = ("evolution", "tpe", "nsga2", "nsga3", "gp", "random")
 TARGETS = ("openvino", "onnxruntime", "pytorch")
 FORMATS = ("openvino", "onnx", "pytorch", "transformers", "torch-export", "config")
 ENGINES = ("optuna", "ray")
+TRACKERS = ("mlflow", "tensorboard")
 PICKS = ("knee", "balanced", "smallest", "fastest", "most-accurate")
 
 
@@ -39,10 +40,12 @@ def told_as_options(settings: Mapping[str, object]) -> Iterator[None]:
     try:
         yield
     except StudyError as error:
-        key = error.where or ""
-        if settings.get(key.removeprefix("search.")) is not None:
-            error.where = f"--{key.removeprefix('search.')}"
-            error.hint = error.hint and error.hint.replace(key, error.where)
+        where = error.where or ""
+        key = where.removeprefix("search.")
+        if settings.get(key) is not None:
+            # The one option that is given once for each of a list.
+            error.where = "--tracker" if key == "trackers" else f"--{key}"
+            error.hint = error.hint and error.hint.replace(where, error.where)
         raise
 
 
@@ -62,6 +65,14 @@ Sampler = Annotated[
 ]
 Engine = Annotated[
     str | None, typer.Option(help=f"Where trials run: {listed(ENGINES)}.", autocompletion=completing(ENGINES))
+]
+Trackers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tracker",
+        help=f"Show the search there, too: {listed(TRACKERS)}; repeatable.",
+        autocompletion=completing(TRACKERS),
+    ),
 ]
 Format = Annotated[
     str | None,

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from slimfront.objectives.runtimes import RUNTIMES
 from slimfront.search.engines import ENGINES
-from slimfront.search.launching import check_names
+from slimfront.search.naming import check_names
 from slimfront.search.preparation import anatomy_on, lay_space
 from slimfront.search.samplers import SAMPLERS
 from slimfront.search.tournament import lengths

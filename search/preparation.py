@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from slimfront.objectives.objective import OBJECTIVES, Objective
@@ -31,6 +32,11 @@ def objectives_of(study: Study) -> dict[str, Objective]:
         StudyError: an objective or the key of a constraint does not exist.
     """
     return {name: OBJECTIVES.get(name, where=f"objectives.{number}")() for number, name in enumerate(study.objectives)}
+
+
+def entries_of(study: Study) -> dict[str, dict[str, Any]]:
+    """Return unit, direction and the like of the study's objectives, as records keep them."""
+    return {name: objective.entry() for name, objective in objectives_of(study).items()}
 
 
 def anatomy_of(subject: Subject) -> Anatomy:

@@ -16,7 +16,7 @@ from slimfront.search.failures import WorkerDied
 from slimfront.search.lock import differences
 from slimfront.search.remote import Remote
 from slimfront.search.run import Run
-from slimfront.search.trial import Trial
+from slimfront.search.trial import Trial, finished
 from slimfront.search.watch import Allowance
 from slimfront.studies.cache import file_sha256
 from slimfront.studies.errors import RecordsError, SlimfrontError, StudyError
@@ -163,17 +163,19 @@ def mend(run: Run, engine: Engine, progress: Progress) -> None:
     Raises:
         RecordsError: what was made is not what was measured.
     """
-    trials = {trial.number: trial for trial in run.records().trials()}
-    if not any(trial.state == "complete" for trial in trials.values()):
+    records = run.records()
+    if not finished(records.trials()):
         return
     front = run.front()
+    # Read after the front: another search may add to shared records.
+    trials = {trial.number: trial for trial in records.trials()}
     kept = dict.fromkeys([front.dense.trial, *(point.trial for point in front.points)])
     damaged = [trials[number] for number in kept if not sound(run.artifact(number), trials[number])]
     for number, trial in enumerate(damaged):
         folder = run.artifact(trial.number)
         task = {"do": "rebuild", "folder": str(folder), "predictions": True}
         answer = engine.ask({**task, "configuration": dict(trial.configuration)})
-        require_made(answer, trial.number, trial.files, run.records().lock(), folder)
+        require_made(answer, trial.number, trial.files, records.lock(), folder)
         progress("making damaged files once more", (number + 1) / len(damaged))
 
 

@@ -24,7 +24,7 @@ from slimfront.studies.schema import Study
 STUDY, SUM = "study.json", "sha256"
 # What may change when a search continues: how much is searched, not what.
 MUTABLE = {"trials", "timeout", "workers", "failures", "patience", "budget", "bank", "engine", "address"}
-MUTABLE |= {"trial_timeout", "trial_memory"}
+MUTABLE |= {"trial_timeout", "trial_memory", "trackers"}
 Json = dict[str, Any]
 
 
@@ -177,9 +177,8 @@ def require_same_study(before: Study, after: Study, place: str) -> None:
     Raises:
         StudyError: it differs.
     """
-    old, new = (_flat(study.model_dump(mode="json")) for study in (before, after))
+    old, new = settled(before), settled(after)
     changed = [key for key in sorted(old.keys() | new.keys()) if old.get(key) != new.get(key)]
-    changed = [key for key in changed if not (key.startswith("search.") and key.split(".")[1] in MUTABLE)]
     if changed:
         shown = "; ".join(f"{key}: {one_line(old.get(key), 40)} → {one_line(new.get(key), 40)}" for key in changed[:6])
         raise StudyError(
@@ -188,6 +187,12 @@ def require_same_study(before: Study, after: Study, place: str) -> None:
             allowed=f"changes of {', '.join(f'search.{key}' for key in sorted(MUTABLE))}",
             hint=f"change it back, or begin another run with --new or --run (this one is {place})",
         )
+
+
+def settled(study: Study) -> dict[str, Any]:
+    """Return what may not change when a search continues, value by the key's path."""
+    found = _flat(study.model_dump(mode="json"))
+    return {key: value for key, value in found.items() if not (key.startswith("search.") and key[7:] in MUTABLE)}
 
 
 def _flat(value: Any, path: str = "") -> dict[str, Any]:

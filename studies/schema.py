@@ -192,6 +192,7 @@ class SearchSpec(Strict):
         trial_timeout: Longest time of one trial; what takes longer is ended, and counts as failed.
         trial_memory: Most memory of a worker, such as ``4GB``; absent, the workers share that of the machine.
         bank: Largest size of the layer bank, in multiples of the model's fp32 weights.
+        trackers: Where the search is shown beside its own records.
     """
 
     engine: str = "optuna"
@@ -211,6 +212,7 @@ class SearchSpec(Strict):
     trial_timeout: str = "1h"
     trial_memory: str | None = None
     bank: float = Field(default=3.0, gt=0)
+    trackers: tuple[str, ...] = Field(default=(), strict=False)
 
     @field_validator("timeout", "budget", "trial_timeout")
     @classmethod
@@ -218,6 +220,13 @@ class SearchSpec(Strict):
         if value is not None:
             seconds(value)
         return value
+
+    @field_validator("trackers")
+    @classmethod
+    def _distinct(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError("a tracker is named twice; name each once")
+        return names
 
     @field_validator("trial_memory")
     @classmethod

@@ -65,6 +65,7 @@ class Final(Part):
         steer: What samplers would be told.
         noisy: Whether the interval is wider than it should be.
         conditions: What else bore on the measurement.
+        percentiles: Of the single runs behind it, where there were enough of them.
     """
 
     value: Number
@@ -73,6 +74,7 @@ class Final(Part):
     steer: Number
     noisy: bool = False
     conditions: dict[str, object] = {}
+    percentiles: dict[str, Number] = {}
 
 
 class PointEntry(Part):

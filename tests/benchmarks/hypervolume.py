@@ -15,7 +15,7 @@ import numpy as np
 from scipy.stats import t as student
 from slimfront.search.box import Box
 from slimfront.search.coordinator import Coordinator
-from slimfront.search.launching import check_names
+from slimfront.search.naming import check_names
 from slimfront.search.preparation import objectives_of
 from slimfront.search.records import Records
 from slimfront.search.trial import Trial

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from slimfront.search.box import Box
 from slimfront.search.front import Front, Point
-from slimfront.search.launching import check_names
+from slimfront.search.naming import check_names
 from slimfront.search.preparation import objectives_of
 from slimfront.search.trial import Trial
 from slimfront.spaces.domain import Value

@@ -14,7 +14,8 @@ from slimfront.search.coordinator import Coordinator
 from slimfront.search.engines import ENGINES
 from slimfront.search.evaluator import Evaluator
 from slimfront.search.guide import follow, guide
-from slimfront.search.launching import check_names, with_settings
+from slimfront.search.launching import with_settings
+from slimfront.search.naming import check_names
 from slimfront.search.prediction import Predictor
 from slimfront.search.preparation import objectives_of
 from slimfront.search.records import Records

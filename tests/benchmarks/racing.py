@@ -18,7 +18,7 @@ from slimfront.search.box import Box
 from slimfront.search.choosing import SURELY
 from slimfront.search.coordinator import REFERENCES
 from slimfront.search.front import non_dominated
-from slimfront.search.launching import check_names
+from slimfront.search.naming import check_names
 from slimfront.search.racing import Bar, Race
 from slimfront.spaces.configuration import Configuration
 from slimfront.studies.schema import Study

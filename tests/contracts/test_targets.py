@@ -101,7 +101,8 @@ def test_export_equals_its_record(target: str, run: Path, tmp_path: Path) -> Non
     require_that_an_export_equals_its_record(TARGETS[target][0], "dominated", run, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["torch-export", pytest.param("transformers", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["torch-export", "transformers"])
 def test_formats_of_any_target(name: str, onnx_run: Path, tmp_path: Path) -> None:
     require_that_a_conversion_equals_its_record(name, onnx_run, tmp_path)
 

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from slimfront.search import remote
 from slimfront.search.launching import launch
 from slimfront.search.preparation import lay_space
 from slimfront.spaces.structure import walk
@@ -17,7 +16,7 @@ from slimfront.studies.reader import parse_study
 from slimfront.studies.schema import Study
 
 from tests.conftest import example_inputs, make_encoder
-from tests.faults.processes import WORKER, Trivial, workers
+from tests.faults.processes import Trivial, workers
 from tests.faults.searching import found
 from tests.faults.trivial import BAD, GUIDE, PACE
 from tests.search.prediction_of import predictor_of
@@ -60,7 +59,6 @@ def trivial_study(
         return Trivial(path, root / folder)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(remote, "WORKER", WORKER)
         patch.setenv(GUIDE, str(root / "guide.json"))
         yield make
     for process in workers():

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from slimfront.search import remote
 from slimfront.search.records import Records
 from slimfront.search.trial import Trial
 from slimfront.studies.errors import RecordsError
 
 from tests.faults.mutations import SCALE
+from tests.faults.trivial import GUIDE
 
 ALL = SCALE >= 1
 WORKER = "tests.faults.trivial"
@@ -45,6 +47,7 @@ class Trivial:
             for own, file in ((0, null), (1, log), (2, log)):
                 os.dup2(file, own)
             sys.stdout, sys.stderr = (os.fdopen(own, "w", encoding="utf-8", closefd=False) for own in (1, 2))
+            remote.WORKER = WORKER
             sys.argv = ["slimfront", "launch", str(self.study), "--run", str(self.runs / run), *map(str, options)]
             from slimfront.search.cli import main
 
@@ -75,9 +78,16 @@ class Trivial:
 
 
 def workers() -> list[int]:
-    """Return the ids of all trivial workers that run."""
-    found = psutil.process_iter(["cmdline", "status"])
-    return [p.pid for p in found if WORKER in (p.info["cmdline"] or ()) and p.info["status"] != psutil.STATUS_ZOMBIE]
+    """Return the ids of all trivial workers that run, but for those of tests that run beside these."""
+    found = [p for p in psutil.process_iter(["cmdline", "status"]) if WORKER in (p.info["cmdline"] or ())]
+    return [p.pid for p in found if p.info["status"] != psutil.STATUS_ZOMBIE and _own(p)]
+
+
+def _own(process: psutil.Process) -> bool:
+    try:
+        return bool(process.environ().get(GUIDE) == os.environ[GUIDE])
+    except psutil.Error:
+        return False
 
 
 def wait_for(condition: Callable[[], bool], most: float = 60.0) -> bool:

@@ -144,6 +144,7 @@ def test_a_disk_that_is_really_full(
     assert stopped
 
 
+@pytest.mark.slow
 def test_the_command_says_so_and_goes_on(small_disk: Path, study_file: Callable[..., Path]) -> None:
     """As a user meets it: exit code 4 and one message; with space again the same command ends well."""
     from tests.commands import forked

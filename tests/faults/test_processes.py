@@ -13,9 +13,9 @@ import pytest
 import sqlalchemy
 
 from tests.faults.mutations import rare
-from tests.faults.processes import Trivial, wait_for, workers
+from tests.faults.processes import ALL, Trivial, wait_for, workers
 
-TRIALS = 60
+TRIALS = 60 if ALL else 16
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,11 @@ def _interrupted(study: Trivial, run: str, number: int, times: int, rng: random.
 
 @pytest.mark.parametrize(
     ("number", "code", "times"),
-    [(signal.SIGKILL, -9, rare(200)), (signal.SIGTERM, 143, rare(50)), (signal.SIGINT, 130, rare(50))],
+    [
+        (signal.SIGKILL, -9, rare(200)),
+        pytest.param(signal.SIGTERM, 143, rare(50), marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, 130, rare(50), marks=pytest.mark.slow),
+    ],
 )
 def test_a_search_that_is_ended_again_and_again(
     number: int, code: int, times: int, undisturbed: Trivial, pace: Callable[[float], None]
@@ -70,13 +74,14 @@ def test_a_search_that_is_ended_again_and_again(
     while left:
         run, now = f"{number}-{turn}", min(left, 8)
         codes = _interrupted(undisturbed, run, number, now, rng)
-        assert set(codes) <= {code, 0}, undisturbed.told(run)
+        # Before the command listens, a signal ends it at once.
+        assert set(codes) <= {code, -number, 0}, undisturbed.told(run)
         assert undisturbed.launch(run) == 0
         assert undisturbed.list(run) == undisturbed.list("undisturbed")
         left, turn = left - now, turn + 1
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize("moment", ["before", pytest.param("after", marks=pytest.mark.slow)])
 def test_a_search_that_dies_at_a_write(moment: str, undisturbed: Trivial, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every commit of the records is a point to die at, before it and after it."""
     writes = 2 * TRIALS + 20

@@ -52,7 +52,7 @@ def test_two_searches_share_one_study_while_the_server_goes_down(
     pace(0.1)
     study = trivial_study("shared", trials=60, storage=server.url)
     processes = [study.start(run) for run in ("one", "two")]
-    assert wait_for(lambda: len(trials_of(study, "one")) > 15, 90), study.told("one")
+    assert wait_for(lambda: len(trials_of(study, "one")) > 15, 300), study.told("one")
     server.stop()
     time.sleep(1)
     server.start()
@@ -71,7 +71,9 @@ def test_what_a_dead_search_leaves_is_taken_over(
     pace(0.3)
     study = trivial_study("orphans", trials=24, storage=server.url, name="orphans")
     first, second = study.start("one"), study.start("two")
-    assert wait_for(lambda: sum(bool(t.owner and t.owner["process"] == first) for t in trials_of(study, "one")) > 2, 90)
+    assert wait_for(
+        lambda: sum(bool(t.owner and t.owner["process"] == first) for t in trials_of(study, "one")) > 2, 300
+    )
     os.kill(first, signal.SIGKILL)
     assert codes(first, second) == [-9, 0], study.told("two")
     trials = trials_of(study, "two")

@@ -7,17 +7,19 @@ from collections.abc import Callable
 
 import psutil
 import pytest
+from slimfront.search import remote
 from slimfront.search.coordinator import Progress
 from slimfront.search.launching import Listener, launch
 
-from tests.faults.processes import Trivial
+from tests.faults.processes import WORKER, Trivial
 
 TRIALS, STRETCH = 10_000, 500
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_a_long_search_stays_as_it_was(trivial_study: Callable[..., Trivial]) -> None:
+def test_a_long_search_stays_as_it_was(trivial_study: Callable[..., Trivial], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "WORKER", WORKER)
     study, own = trivial_study("soak", trials=TRIALS), psutil.Process()
     ends: list[float] = []
     memory: list[int] = []

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from slimfront.search.coordinator import Coordinator
 from slimfront.search.prediction import Predictor
+from slimfront.search.racing import LOGITS
 from slimfront.search.records import Records
 from slimfront.search.run import Run
 from slimfront.search.samplers import SAMPLERS, Observation, Problem, Sampler
+from slimfront.search.trial import Trial
 from slimfront.spaces.domain import Value
 from slimfront.spaces.space import Space
 from slimfront.spaces.structure import walk
@@ -61,6 +63,7 @@ def make(tmp_path: Path, study_data: Callable[..., dict[str, Any]]) -> Make:
         folder: str = "run",
         space: Space = SPACE,
         predictor: Predictor | None = None,
+        track: Callable[[Trial], None] = lambda _trial: None,
         **search: Any,
     ) -> Coordinator:
         run = Run.begin(tmp_path / folder, parse_study(study_data("bert", **search)))
@@ -68,7 +71,7 @@ def make(tmp_path: Path, study_data: Callable[..., dict[str, Any]]) -> Make:
         records.begin("study", OBJECTIVES)
         limits = {"accuracy": parse_limit("accuracy", ">= dense - 0.01", "fraction", "x")}
         chosen = sampler or SAMPLERS.get("random", where="x")()
-        return Coordinator(run, records, space, chosen, limits, None, lambda _progress: None, predictor)
+        return Coordinator(run, records, space, chosen, limits, None, lambda _progress: None, predictor, track)
 
     return build
 
@@ -196,15 +199,15 @@ def test_logits_of_complete_trials_outlive_their_artifacts_and_are_handed_on(mak
     for number in range(5):
         task = coordinator.next_task()
         assert task is not None
-        known = [tmp_path / "run" / "logits" / f"trial-{n:05d}.npy" for n in range(1, min(number, 3))]
+        known = [tmp_path / "run" / "logits" / f"trial-{n:05d}.safetensors" for n in range(1, min(number, 3))]
         assert task["others"] == [str(path) for path in known] and all(path.is_file() for path in known)
         folder = artifacts / f"trial-{number:05d}"
         folder.mkdir(parents=True)
-        (folder / "logits.npy").write_bytes(b"logits")
+        (folder / LOGITS).write_bytes(b"logits")
         told = outcome(task["configuration"])
         # The third one is stopped: it has answers to some of the sentences only.
         coordinator.finish(number, {**told, "stopped": {"by": 0, "bound": 0.5}} if number == 3 else told)
-    assert not list(artifacts.rglob("logits.npy"))
+    assert not list(artifacts.rglob(LOGITS))
 
 
 def raced(coordinator: Coordinator, predictor: Predictor, clock: random.Random, most: int = 1000) -> int:
@@ -239,3 +242,20 @@ def test_a_raced_search_that_was_cut_equals_an_undisturbed_one(make: Make, tmp_p
         for name in ("whole", "cut")
     ]
     assert lists[0] == lists[1] and {state for _, state, _ in lists[0]} == {"complete", "stopped"}
+
+
+def test_every_finished_trial_is_told_once_in_each_search(make: Make, tmp_path: Path) -> None:
+    first: list[Trial] = []
+    coordinator = make(Stubborn(), trials=12, track=first.append)
+    drive(coordinator, most=5)
+    task = coordinator.next_task()
+    # Duplicates are answered before a task is handed out.
+    assert task is not None and [trial.number for trial in first] == list(range(task["number"]))
+    coordinator.finish(task["number"], {"error": "MemoryError", "message": "too large"})
+    coordinator.next_task()  # taken by a process that dies
+    again: list[Trial] = []
+    drive(make(Stubborn(), trials=12, track=again.append))
+    recorded = Records(tmp_path / "run").trials()
+    assert again == recorded and again[: len(first)] == first
+    assert {trial.state for trial in again} == {"complete", "failed"}
+    assert any(trial.cached_from is not None for trial in again)

@@ -18,7 +18,7 @@ from slimfront.search.choosing import PACKED
 from slimfront.search.evaluator import Evaluator, Reference
 from slimfront.search.guide import follow, guide
 from slimfront.search.prediction import Predictor
-from slimfront.search.racing import Bar
+from slimfront.search.racing import LOGITS, Bar
 from slimfront.search.sensitivity import sensitivities
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.space import Space
@@ -160,7 +160,7 @@ def test_a_trial_that_is_beaten_stops_and_says_so(prepared: Prepared, tmp_path: 
     full = evaluator.evaluate(worst, 0, tmp_path / "full", Reference(dense, values))
     # As if only what is better than dense by 0.2 were of use: nothing can be. A damaged file of logits disturbs nobody.
     (tmp_path / "damaged.npy").write_bytes(b"PK\x03\x04 no logits")
-    others = [tmp_path / "full" / "logits.npy", tmp_path / "damaged.npy", tmp_path / "missing.npy"]
+    others = [tmp_path / "full" / LOGITS, tmp_path / "damaged.npy", tmp_path / "missing.npy"]
     reference = Reference(dense, values, 0.5, others)
     raced = evaluator.evaluate(worst, 0, tmp_path / "raced", reference, Bar(0, values["accuracy"] + 0.2))
     assert raced["stopped"]["by"] == 0 and raced["sentences"] < full["sentences"] == 80

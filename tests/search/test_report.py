@@ -19,15 +19,15 @@ from tests.search.run_of import BITS, NAME, make_run
 
 
 def test_a_thousand_trials_are_one_small_file_without_a_network(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", 250)
+    run = make_run(tmp_path / "run", 125)
     write_report(run, run.front(), tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
     library = len(get_plotlyjs().encode())
-    assert library + 4 * (len(page.encode()) - library) < 6e6
+    assert library + 8 * (len(page.encode()) - library) < 6e6
     assert not re.search(r'(src|href)="', page.split("<script>")[0]) and "@import" not in page.split("<body>")[0]
     assert "<script>alert" not in page and "&lt;/script&gt;&lt;script&gt;alert" in page
     told = json.loads(page.split('id="data">')[1].split("</script>")[0])
-    assert told["name"] == NAME and len(told["points"]) == 249
+    assert told["name"] == NAME and len(told["points"]) == 124
     assert re.search(r'<td class="text">failed</td><td>1</td><td class="text">3</td>', page)
     shares = [share for _, share in told["history"]]
     assert shares == sorted(shares) and abs(shares[-1] - run.front().hypervolume()) < 1e-4

@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from slimfront.search import authoring
 from slimfront.search.inspect.documents import DOCUMENTS
 from slimfront.search.schemas import NAMED, STUDY, schema_of
-from slimfront.studies import schema as sections
+from slimfront.studies import schema, space
 from slimfront.studies.errors import StudyError
 
 from tests.commands import forked
@@ -55,7 +55,8 @@ def test_keys_are_described() -> None:
     assert "truncated" in found["$defs"]["ModelSpec"]["properties"]["max_tokens"]["description"]
     assert "Attributes" not in json.dumps(found)
     for model, key in NAMED:
-        assert key in getattr(sections, model).model_fields
+        section = getattr(space, model, None) or getattr(schema, model)
+        assert key in section.model_fields
 
 
 def test_the_command_prints_each() -> None:
