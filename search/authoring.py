@@ -27,12 +27,11 @@ def init(
 ) -> None:
     """Write a study with comments for a model and a file of texts."""
     from slimfront.studies.drafting import draft_study
-    from slimfront.studies.errors import StudyError, nearest
+    from slimfront.studies.errors import StudyError, no_such
 
     if target not in TARGETS:
-        near = nearest(target, TARGETS)
-        hint = f"did you mean {near!r}?" if near else None
-        raise StudyError("there is no such target", where="--target", given=target, allowed=listed(TARGETS), hint=hint)
+        hint = "choose one of the allowed names"
+        raise no_such("there is no such target", target, TARGETS, where="--target", hint=hint)
     columns = {"text": text, "label": label, "text_pair": text_pair, "group": group}
     place, study = draft_study(model, data, out, runtime=target, **columns)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import threading
 import time
@@ -156,11 +157,11 @@ class Coordinator:
             RecordsError: the worker could not write or read what it needs.
         """
         with self._changed:
-            self._handed.discard(number)
             trial = self._ledger[number]
             if outcome.get("exit_code") == RecordsError.exit_code:
                 # A full disk or a damaged file, not the configuration: the trial is started once more next time.
                 raise RecordsError(str(outcome["message"]))
+            self._handed.discard(number)
             if "error" in outcome:
                 self._put(self._records.fail(trial, f"{outcome['error']}: {outcome['message']}"))
                 shutil.rmtree(self._run.artifact(number), ignore_errors=True)
@@ -178,8 +179,18 @@ class Coordinator:
         with self._changed:
             self._stopped = True
             self._changed.notify_all()
+
+    def close(self) -> None:
+        """Hand out nothing more, and note that what is handed out still was not tried: starting it does not count."""
+        with self._changed:
+            self.stop()
             if self._peers:
                 self._peers.close()
+            for number in self._handed:
+                # A full disk or a server that is away has stopped the search: then it counts.
+                with contextlib.suppress(RecordsError):
+                    self._records.put_back(self._ledger[number])
+            self._handed.clear()
 
     def progress(self) -> Progress:
         """Return how far the search is."""
@@ -229,16 +240,19 @@ class Coordinator:
 
     # ---- what other searches write into the same records ------------------------------------------------------
 
-    def _look(self, at_once: bool = False) -> None:
-        """Take in what others have written, and what a dead one has left."""
-        if self._peers is None or not (at_once or time.monotonic() - self._looked > LOOK):
+    def _look(self) -> None:
+        """Take in now and then what others have written, and what a dead one has left."""
+        if self._peers is None or time.monotonic() - self._looked < LOOK:
             return
         self._looked = time.monotonic()
-        for trial in self._records.changed(self._ledger.state):
-            if trial.state == "running" or self._ledger.state(trial.number) in (None, "running"):
-                self._put(trial)
+        self._take_in()
         waiting = {trial.number for trial in self._abandoned}
         self._abandoned += [trial for trial in self._left() if trial.number not in waiting]
+
+    def _take_in(self, stale: int | None = None) -> None:
+        """Note every trial whose state is another one than is known, and one of which more than that is stale."""
+        for trial in self._records.changed(lambda number: None if number == stale else self._ledger.state(number)):
+            self._put(trial)
 
     def _left(self) -> list[Trial]:
         """Return the running trials that nobody is at."""
@@ -276,7 +290,8 @@ class Coordinator:
             if trial.attempts < ATTEMPTS or trial.kind == "dense":
                 again = self._records.again(trial, self._owner)
                 if again is None:
-                    self._look(at_once=True)
+                    # Another search was as quick, and is its owner now.
+                    self._take_in(trial.number)
                     continue
                 self._put(again)
                 return again
@@ -299,7 +314,7 @@ class Coordinator:
                     number, choice.configuration, self._space.domains, choice.kind, seed, self._owner
                 )
             except NumberTaken:
-                self._look(at_once=True)
+                self._take_in()
                 continue
             self._put(trial)
             if twin is None:

@@ -191,7 +191,7 @@ def _search(
         _hold_out(run, records, engine, listener)
         _tournament(run, records, engine, listener)
     finally:
-        coordinator.stop()
+        coordinator.close()
 
 
 def _hold_out(run: Run, records: Records, engine: Engine, listener: Listener) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from slimfront.objectives.runtimes import RUNTIMES
 from slimfront.search.engines import ENGINES
 from slimfront.search.preparation import objectives_of
@@ -11,10 +14,21 @@ from slimfront.search.trackers import TRACKERS
 from slimfront.spaces.criteria import CRITERIA
 from slimfront.spaces.masks import MASKS
 from slimfront.spaces.quantizers import QUANTIZERS
-from slimfront.studies.errors import StudyError, nearest
+from slimfront.studies.errors import StudyError, no_such
 from slimfront.studies.limits import Limit, parse_limit
+from slimfront.studies.registry import Registry
 from slimfront.studies.schema import Study
-from slimfront.studies.space import SpaceSpec
+
+# Keys whose values are names of plug-ins.
+NAMED: Mapping[tuple[str, ...], Registry[Any]] = {
+    ("search", "sampler"): SAMPLERS,
+    ("search", "engine"): ENGINES,
+    ("search", "trackers"): TRACKERS,
+    ("target", "runtime"): RUNTIMES,
+    ("space", "sparsity", "criterion"): CRITERIA,
+    ("space", "bits", "quantizer"): QUANTIZERS,
+    ("space", "unstructured", "mask"): MASKS,
+}
 
 
 def check_names(study: Study) -> dict[str, Limit]:
@@ -24,10 +38,9 @@ def check_names(study: Study) -> dict[str, Limit]:
         StudyError: a plug-in, an objective or a constraint does not exist.
         MissingError: a tracker is not installed.
     """
-    SAMPLERS.get(study.search.sampler, where="search.sampler")
-    ENGINES.get(study.search.engine, where="search.engine")
-    RUNTIMES.get(study.target.runtime, where="target.runtime")
-    _check_space(study.space)
+    for path, registry in NAMED.items():
+        for name in _given(study, path):
+            registry.get(name, where=".".join(path))
     for name in study.search.trackers:
         TRACKERS.get(name, where="search.trackers").require()
     if study.search.storage:
@@ -45,22 +58,18 @@ def check_names(study: Study) -> dict[str, Limit]:
     limits = {}
     for name, text in study.constraints.items():
         if name not in objectives:
-            near = nearest(name, objectives)
-            raise StudyError(
+            message, hint = (
                 "this constrains no objective of the study",
-                where=f"constraints.{name}",
-                given=name,
-                allowed=", ".join(objectives),
-                hint=f"did you mean {near!r}?" if near else "add it to 'objectives', or remove the constraint",
+                "add it to 'objectives', or remove the constraint",
             )
+            raise no_such(message, name, objectives, where=f"constraints.{name}", hint=hint)
         limits[name] = parse_limit(name, text, objectives[name].unit, f"constraints.{name}")
     return limits
 
 
-def _check_space(space: SpaceSpec) -> None:
-    if space.sparsity:
-        CRITERIA.get(space.sparsity.criterion, where="space.sparsity.criterion")
-    if space.bits:
-        QUANTIZERS.get(space.bits.quantizer, where="space.bits.quantizer")
-    if space.unstructured:
-        MASKS.get(space.unstructured.mask, where="space.unstructured.mask")
+def _given(study: Study, path: Sequence[str]) -> Sequence[str]:
+    """Return the names that a study gives under a key; none where it lacks the section."""
+    found: Any = study
+    for key in path:
+        found = None if found is None else getattr(found, key)
+    return found if isinstance(found, tuple) else () if found is None else (found,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from slimfront.search.lease import Lease
 from slimfront.search.records import Records
 from slimfront.search.trial import Trial
+from slimfront.studies.errors import RecordsError
 
 Json = dict[str, Any]
 # Seconds between two signs of life; without one for so long, a search on another machine counts as dead.
@@ -46,4 +48,6 @@ class Peers:
 
     def _live(self) -> None:
         while not self._over.wait(BEAT):
-            self._records.beat(self.own, time.time())
+            # A server that is away is told the next time.
+            with contextlib.suppress(RecordsError):
+                self._records.beat(self.own, time.time())

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from slimfront.studies.errors import StudyError, nearest
+from slimfront.studies.errors import StudyError, no_such
 
 Floats = npt.NDArray[np.float64]
 Objectives = Mapping[str, Mapping[str, Any]]
@@ -39,14 +39,8 @@ def choose(how: str, objectives: Objectives, losses: Floats) -> int:
         StudyError: there is no such way, or the study has no objective for it.
     """
     if how not in PICKS:
-        near = nearest(how, PICKS)
-        raise StudyError(
-            "there is no such way to pick a point",
-            where="--pick",
-            given=how,
-            allowed=", ".join(PICKS),
-            hint=f"did you mean {near!r}?" if near else "choose one of the allowed ways",
-        )
+        hint = "choose one of the allowed ways"
+        raise no_such("there is no such way to pick a point", how, PICKS, where="--pick", hint=hint)
     if how == "knee":
         return int(np.argmin(away(losses)))
     if how == "balanced":
@@ -66,14 +60,8 @@ def weigh(weights: Mapping[str, float], objectives: Objectives, losses: Floats) 
     """
     for name, weight in weights.items():
         if name not in objectives:
-            near = nearest(name, objectives)
-            raise StudyError(
-                "this weight belongs to no objective of the run",
-                where="--weights",
-                given=name,
-                allowed=", ".join(objectives),
-                hint=f"did you mean {near!r}?" if near else "weigh one of the allowed ones",
-            )
+            message, hint = "this weight belongs to no objective of the run", "weigh one of the allowed ones"
+            raise no_such(message, name, objectives, where="--weights", hint=hint)
         if not (math.isfinite(weight) and weight >= 0):
             told, hint = f"{name}={weight:g}", f"leave {name} out where it is to have no say"
             raise StudyError("this is no weight", where="--weights", given=told, allowed="0 or more", hint=hint)

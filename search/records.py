@@ -194,6 +194,11 @@ class Records:
         taken = self._where.do(lambda: self._rows.again(trial.number, trial.configuration, before, told))
         return then if taken else None
 
+    def put_back(self, trial: Trial) -> None:
+        """Record that starting a trial did not count, for the search was stopped."""
+        before, then = attributes_of(trial), attributes_of(replace(trial, attempts=trial.attempts - 1))
+        self._where.do(lambda: self._rows.again(trial.number, trial.configuration, before, then))
+
     def complete(self, trial: Trial, outcome: Json, violations: Mapping[str, float]) -> Trial:
         """Record in one transaction a finished trial, evaluated to its end or stopped early."""
         stopped = "stopped" in outcome

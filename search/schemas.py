@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel
 from slimfront.objectives.objective import OBJECTIVES
-from slimfront.objectives.runtimes import RUNTIMES
-from slimfront.search.engines import ENGINES
 from slimfront.search.inspect.documents import DOCUMENTS
-from slimfront.search.samplers import SAMPLERS
-from slimfront.spaces.criteria import CRITERIA
-from slimfront.spaces.masks import MASKS
-from slimfront.spaces.quantizers import QUANTIZERS
-from slimfront.studies.errors import StudyError, nearest
-from slimfront.studies.registry import Registry
+from slimfront.search.naming import NAMED
+from slimfront.studies.errors import no_such
 from slimfront.studies.schema import Study
 
 Json = dict[str, Any]
 STUDY = "study"
-# Keys whose values are the names of plug-ins.
-NAMED: Mapping[tuple[str, str], Registry[Any]] = {
-    ("TargetSpec", "runtime"): RUNTIMES,
-    ("SparsitySpec", "criterion"): CRITERIA,
-    ("BitsSpec", "quantizer"): QUANTIZERS,
-    ("UnstructuredSpec", "mask"): MASKS,
-    ("SearchSpec", "sampler"): SAMPLERS,
-    ("SearchSpec", "engine"): ENGINES,
-}
 
 
 def schema_of(name: str) -> Json:
@@ -41,17 +26,25 @@ def schema_of(name: str) -> Json:
     if name == STUDY:
         return _study()
     if name not in DOCUMENTS:
-        near, names = nearest(name, (STUDY, *DOCUMENTS)), ", ".join((STUDY, *DOCUMENTS))
-        hint = f"did you mean {near!r}?" if near else None
-        raise StudyError("there is no schema of this name", where="schema", given=name, allowed=names, hint=hint)
+        hint = "choose one of the allowed names"
+        raise no_such("there is no schema of this name", name, (STUDY, *DOCUMENTS), where="schema", hint=hint)
     return _described(DOCUMENTS[name])
 
 
 def _study() -> Json:
     found = _described(Study)
-    for (model, key), registry in NAMED.items():
-        found["$defs"][model]["properties"][key]["enum"] = list(registry)
-    found["properties"]["objectives"]["items"]["enum"] = list(OBJECTIVES)
+    for path, registry in {**NAMED, ("objectives",): OBJECTIVES}.items():
+        entry = found
+        for key in path:
+            entry = _resolved(found, entry)["properties"][key]
+        entry.get("items", entry)["enum"] = list(registry)
+    return found
+
+
+def _resolved(schema: Json, entry: Json) -> Json:
+    """Return what an entry refers to, whether it may be absent or not; the entry itself where it refers to nothing."""
+    references = [part["$ref"] for part in (entry, *entry.get("anyOf", ())) if "$ref" in part]
+    found: Json = schema["$defs"][references[0].rpartition("/")[2]] if references else entry
     return found
 
 

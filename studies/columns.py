@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,9 +46,7 @@ class Columns:
     long: int
 
 
-def read_columns(
-    path: Path, text: str | None, label: str | None, text_pair: str | None, group: str | None, scratch: str
-) -> Columns:
+def read_columns(path: Path, text: str | None, label: str | None, text_pair: str | None, group: str | None) -> Columns:
     """Read a file and find the columns that are not given.
 
     Args:
@@ -56,16 +55,16 @@ def read_columns(
         label: Column of the label; found where None.
         text_pair: Column of the second text, where there is one.
         group: Column of the groups, where there are some.
-        scratch: A folder for what the library keeps.
 
     Raises:
         StudyError: the file cannot be read, has no such column, or it is not clear which one is meant.
     """
-    table = load_file(path, where="--data", scratch=scratch)
-    names = list(table.column_names)
-    for option, name in (("--text", text), ("--text-pair", text_pair), ("--label", label), ("--group", group)):
-        require_column(names, name, option)
-    sample = table.select(range(0, len(table), max(1, len(table) // LOOKED_AT))).to_pandas()
+    with tempfile.TemporaryDirectory() as scratch:
+        table = load_file(path, where="--data", scratch=scratch)
+        names, rows = list(table.column_names), len(table)
+        for option, name in (("--text", text), ("--text-pair", text_pair), ("--label", label), ("--group", group)):
+            require_column(names, name, option)
+        sample = table.select(range(0, rows, max(1, rows // LOOKED_AT))).to_pandas()
     given = {text, text_pair, label, group}
     free = [name for name in names if name not in given]
     if text is None:
@@ -77,7 +76,7 @@ def read_columns(
         words = words + sample[text_pair].astype(str).str.split().str.len()
     found = sorted({str(value).strip() for value in sample[label].dropna()} - {""})
     usual, long = int(words.quantile(0.5)), int(words.quantile(0.95))
-    return Columns(text, text_pair, label, group, tuple(found), len(table), usual, long)
+    return Columns(text, text_pair, label, group, tuple(found), rows, usual, long)
 
 
 def _only(found: Sequence[str], usual: Sequence[str], names: Sequence[str], option: str) -> str:

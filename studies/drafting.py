@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,13 +57,10 @@ def draft_study(
     Raises:
         StudyError: there is no such model or file, or it is not clear which columns are meant.
     """
-    import jinja2
-
     checkpoint, source = _place(model, "--model"), _place(data, "--data")
     columns = None
     if source.kind == "path":
-        with tempfile.TemporaryDirectory() as scratch:
-            columns = read_columns(Path(data).expanduser(), text, label, text_pair, group, scratch)
+        columns = read_columns(Path(data).expanduser(), text, label, text_pair, group)
         text, label = columns.text, columns.label
     for option, name in (("--text", text), ("--label", label)):
         if name is None:
@@ -75,9 +71,7 @@ def draft_study(
     config = _config(model) if checkpoint.kind == "path" else {}
     most = int(config.get("max_position_embeddings") or LENGTHS[-1])
     max_tokens = min(_length(columns.long) if columns else 128, most)
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=False)
-    environment.filters["yaml"] = scalar
-    found = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    found = _rendered(
         file=out,
         name=name,
         model=checkpoint,
@@ -92,9 +86,17 @@ def draft_study(
         max_tokens=max_tokens,
         tokens=min(_length(columns.usual) if columns else 32, max_tokens),
     )
-    found = "\n".join(line.rstrip() for line in found.splitlines()) + "\n"
     parse_text(found, str(out))
     return out, found
+
+
+def _rendered(**values: object) -> str:
+    import jinja2
+
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, autoescape=False)
+    environment.filters["yaml"] = scalar
+    text = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(values)
+    return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 
 def scalar(text: str) -> str:

@@ -68,6 +68,22 @@ class SlimfrontError(Exception):
         return "\n".join(lines)
 
 
+def no_such(message: str, name: object, options: Iterable[object], *, where: str, hint: str) -> StudyError:
+    """Return the error about a name that is none of those that there are.
+
+    Args:
+        message: What it is not.
+        name: The name.
+        options: Those that there are.
+        where: Where it was given.
+        hint: What to do where no option is spelt alike.
+    """
+    known = [str(option) for option in options]
+    near = nearest(name, known)
+    told = f"did you mean {near!r}?" if near else hint
+    return StudyError(message, where=where, given=name, allowed=", ".join(known), hint=told)
+
+
 class NoFeasiblePoint(SlimfrontError):
     """No trial satisfies the constraints or the filter (exit code 1)."""
 

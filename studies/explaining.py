@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
-from slimfront.studies.errors import StudyError, nearest
+from slimfront.studies.errors import StudyError, nearest, no_such
 from slimfront.studies.schema import Study
 
 # By pydantic's type of an error: what is wrong, and what is allowed.
@@ -76,15 +76,8 @@ def explained(error: ValidationError, data: Mapping[str, Any]) -> StudyError:
 
 
 def _unknown(location: Path, more: str) -> StudyError:
-    options = _keys_at(location[:-1])
-    near = nearest(location[-1], options)
-    return StudyError(
-        f"there is no such key{more}",
-        where=".".join(str(part) for part in location),
-        given=location[-1],
-        allowed=", ".join(options),
-        hint=f"did you mean {near!r}?" if near else "remove the key or choose an allowed one",
-    )
+    where, hint = ".".join(str(part) for part in location), "remove the key or choose an allowed one"
+    return no_such(f"there is no such key{more}", location[-1], _keys_at(location[:-1]), where=where, hint=hint)
 
 
 def _readable(text: str) -> str:

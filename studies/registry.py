@@ -7,7 +7,7 @@ import pkgutil
 from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
-from slimfront.studies.errors import StudyError, nearest
+from slimfront.studies.errors import no_such
 
 T = TypeVar("T")
 
@@ -60,12 +60,6 @@ class Registry(Generic[T]):
         """
         self._load()
         if name not in self._members:
-            near = nearest(name, self._members)
-            raise StudyError(
-                f"there is no {self.kind} of this name",
-                where=where,
-                given=name,
-                allowed=", ".join(self.names()),
-                hint=f"did you mean {near!r}?" if near else f"choose one of the allowed names in {where}",
-            )
+            hint = f"choose one of the allowed names in {where}"
+            raise no_such(f"there is no {self.kind} of this name", name, self.names(), where=where, hint=hint)
         return self._members[name]

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from slimfront.studies.errors import StudyError, nearest, one_line
+from slimfront.studies.errors import StudyError, no_such, one_line
 from slimfront.studies.schema import DataSpec
 from slimfront.studies.sources import locate
 
@@ -109,11 +109,5 @@ def require_column(columns: Sequence[str], name: str | None, where: str) -> None
     """
     if name is None or name in columns:
         return
-    near = nearest(name, columns)
-    raise StudyError(
-        "the data have no such column",
-        where=where,
-        given=name,
-        allowed=", ".join(columns),
-        hint=f"did you mean {near!r}?" if near else f"name one of the columns at {where}",
-    )
+    hint = f"name one of the columns at {where}"
+    raise no_such("the data have no such column", name, columns, where=where, hint=hint)

@@ -99,49 +99,62 @@ def written(
         example: An example of use.
         verify: How the folder is verified.
     """
-    study, point, front = source.run.study, source.point, source.front
-    origin = study.model.hub or study.model.package or study.model.path
-    head = ["---", f"library_name: {library}", "pipeline_tag: text-classification"]
-    head += [f"base_model: {origin}"] if study.model.hub else []
+    point, front = source.point, source.front
     versions = {name: importlib.metadata.version(name) for name in ("slimfront", *packages, "torch", "transformers")}
     told = [text for name, text in explained.items() if text and (name in front.objectives or name not in _KNOWN)]
-    return "\n".join(
-        [
-            *head,
-            "tags: [slimfront, compression]",
-            "---",
-            f"# {study.name}: trial {point.trial}",
-            "",
-            f"Compressed from {origin} by Slimfront: {summary(point.configuration) or 'dense'}.",
-            "",
-            "| objective | measured | 95 % interval | held-out split | dense model |",
-            "|---|---|---|---|---|",
-            *(_row(front, point, name) for name in front.objectives),
-            "",
-            " ".join(told),
-            "",
-            f"Machine: {platform.machine()}, {platform.system()}. Versions: "
-            + ", ".join(f"{name} {version}" for name, version in versions.items())
-            + ".",
-            "",
-            f"Made by `slimfront export {source.run.folder.name} --trial {point.trial} --to {to} --out DIR`.",
-            "",
-            "## Use",
-            "",
-            example,
-            "",
-            "## Verify",
-            "",
-            verify,
-            "",
-            "## The front",
-            "",
-            f"| trial | {' | '.join(front.objectives)} | what was done |",
-            f"|---|{'---|' * len(front.objectives)}---|",
-            *(_line(front, other, point.trial) for other in front.points),
-            "",
-        ]
-    )
+    target = f" --target {source.moved.target}" if source.moved else ""
+    lines = [
+        *_head(source, library),
+        "",
+        *_measured(front, point),
+        "",
+        " ".join(told),
+        "",
+        f"Machine: {platform.machine()}, {platform.system()}. Versions: "
+        + ", ".join(f"{name} {version}" for name, version in versions.items())
+        + ".",
+        "",
+        f"Made by `slimfront export {source.run.folder.name}{target} --trial {point.trial} --to {to} --out DIR`.",
+        *_section("Use", example),
+        *_section("Verify", verify),
+        *_section("The front", *_front(front, point.trial)),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _section(title: str, *lines: str) -> list[str]:
+    return ["", f"## {title}", "", *lines]
+
+
+def _head(source: Exported, library: str) -> list[str]:
+    """Return what Hugging Face reads, the title, and what was done."""
+    study, point = source.run.study, source.point
+    origin = study.model.hub or study.model.package or study.model.path
+    return [
+        "---",
+        f"library_name: {library}",
+        "pipeline_tag: text-classification",
+        *([f"base_model: {origin}"] if study.model.hub else []),
+        "tags: [slimfront, compression]",
+        "---",
+        f"# {study.name}: trial {point.trial}",
+        "",
+        f"Compressed from {origin} by Slimfront: {summary(point.configuration) or 'dense'}.",
+    ]
+
+
+def _measured(front: Front, point: Point) -> list[str]:
+    """Return the table of what was measured of a point."""
+    head = ["| objective | measured | 95 % interval | held-out split | dense model |", "|---|---|---|---|---|"]
+    return [*head, *(_row(front, point, name) for name in front.objectives)]
+
+
+def _front(front: Front, own: int) -> list[str]:
+    """Return the table of a front."""
+    head = f"| trial | {' | '.join(front.objectives)} | what was done |"
+    rule = f"|---|{'---|' * len(front.objectives)}---|"
+    return [head, rule, *(_line(front, other, own) for other in front.points)]
 
 
 def _row(front: Front, point: Point, name: str) -> str:
@@ -186,7 +199,7 @@ def _measured_anew(source: Exported, exported: Json, artifact: Artifact, title: 
     files, point = ", ".join(f"`{name}`" for name in artifact.files), source.point
     size, accuracy = exported["size"], exported["accuracy"]
     words = {
-        "files": f"The table is of the files that the search measured, on {source.run.study.target.runtime}."
+        "files": f"The table is of the files that the search measured, on {source.runtime}."
         f" This folder holds the same weights for {title}, {readable(size, 'byte')} ({files}), of which accuracy was"
         f" measured again on the search split, in a fresh process: **{accuracy:.4f}**"
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from slimfront.search.export.codes import stored
 from slimfront.search.export.converted import Compressed, Converted
 from slimfront.search.export.exporter import EXPORTERS
 from slimfront.search.export.shipped import modeling_narrowed
+from slimfront.spaces.blocks import Skipped
 from slimfront.studies.errors import StudyError
 from slimfront.studies.models import quiet
 from transformers.pytorch_utils import Conv1D
@@ -121,10 +123,16 @@ def _written(compressed: Compressed, architecture: Architecture, folder: Path) -
     (folder / WEIGHTS).write_bytes(save(named, {"format": "pt"}))
     if not own:
         return [CONFIG, WEIGHTS]
-    code = Path(modeling_narrowed.__file__).read_text(encoding="utf-8")
-    kind = type(compressed.dense).__name__
-    (folder / CODE).write_text(code.replace("BertForSequenceClassification as Base", f"{kind} as Base"), "utf-8")
+    (folder / CODE).write_text(_code(type(compressed.dense).__name__), encoding="utf-8")
     return [CONFIG, WEIGHTS, CODE]
+
+
+def _code(kind: str) -> str:
+    """Return the shipped code for a class of Transformers; what it takes from this project stands in it."""
+    code = inspect.getsource(modeling_narrowed)
+    code = code.replace("BertForSequenceClassification as Base", f"{kind} as Base")
+    code = code.replace("from slimfront.spaces.blocks import Skipped\n", "")
+    return code.replace("class NarrowedModel", f"{inspect.getsource(Skipped)}\n\nclass NarrowedModel")
 
 
 def _loads(compressed: Compressed, folder: Path, own: bool) -> bool:

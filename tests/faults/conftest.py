@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from slimfront.search.engines import ENGINES
 from slimfront.search.launching import launch
 from slimfront.search.preparation import lay_space
 from slimfront.spaces.structure import walk
@@ -17,16 +18,25 @@ from slimfront.studies.schema import Study
 
 from tests.conftest import example_inputs, make_encoder
 from tests.faults.processes import Trivial, workers
-from tests.faults.searching import found
+from tests.faults.searching import IN_PROCESS, InProcess, found
 from tests.faults.trivial import BAD, GUIDE, PACE
 from tests.search.prediction_of import predictor_of
 
 TRIALS = 7
 
 
+@pytest.fixture(scope="package", autouse=True)
+def _engine() -> Iterator[None]:
+    """Add the engine of these tests to those that there are, for them alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        assert IN_PROCESS not in ENGINES.names()
+        patch.setitem(ENGINES._members, IN_PROCESS, InProcess)
+        yield
+
+
 @pytest.fixture(scope="session")
 def study(study_data: Callable[..., dict[str, Any]]) -> Study:
-    data = study_data("bert", trials=TRIALS, engine="in-process", delta=0.0)
+    data = study_data("bert", trials=TRIALS, engine=IN_PROCESS, delta=0.0)
     return parse_study({**data, "objectives": ["size", "accuracy"]})
 
 

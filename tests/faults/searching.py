@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from slimfront.search.coordinator import Coordinator
-from slimfront.search.engines import ENGINES, Engine
+from slimfront.search.engines import Engine
 from slimfront.search.exits import _told
 from slimfront.search.launching import launch
 from slimfront.search.records import Records
@@ -23,11 +23,11 @@ from slimfront.studies.reader import parse_study
 from slimfront.studies.schema import Study
 
 Json = dict[str, Any]
+IN_PROCESS = "in-process"
 UNITS = {"size": "byte", "latency": "ms", "accuracy": "fraction"}
 DOMAINS = {f"bits/layer.{number}": Domain((32, 8, 4)) for number in range(12)}
 
 
-@ENGINES.register("in-process")
 class InProcess(Engine):
     """Evaluates one task after the other."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import subprocess
@@ -26,6 +27,7 @@ from slimfront.search.preparation import separable
 from slimfront.search.rebuild import sound
 from slimfront.search.remeasured import MovedFront
 from slimfront.search.trial import Trial
+from slimfront.search.worker import Server
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.space import Space
 from slimfront.studies.cache import DONE, cache_root, cached, file_sha256, folder_sums
@@ -216,3 +218,30 @@ def test_logits_that_are_damaged_are_left_out(tmp_path: Path) -> None:
         path.write_bytes(data)
         found = readable_logits([path], logits.shape)
         assert not found or np.array_equal(found[0], logits), way
+
+
+def test_a_trial_that_changes_shared_weights_spoils_its_worker(
+    evaluator: Evaluator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weight = next(evaluator.base.module.parameters())
+    whole = weight.detach().clone()
+
+    def evaluate(*_task: object) -> dict[str, Any]:
+        weight.data[0, 0] += 1e-3
+        return {"measurements": {}}
+
+    monkeypatch.setattr(evaluator, "evaluate", evaluate)
+    monkeypatch.setattr(evaluator, "supply", lambda *_place: None)
+    server = Server(io.StringIO())
+    server.evaluator = evaluator
+    task = {"do": "evaluate", "configuration": {}, "seed": 0, "folder": str(tmp_path), "dense": {}, "cost": 1.0}
+    task |= {"dense_folder": str(tmp_path), "dense_files": {}, "bar": None, "others": []}
+    try:
+        assert not evaluator.touched()
+        answer = server.result(lambda: server.serve(task))
+        assert (
+            answer["error"] == "failed" and answer["leaving"] and "weights that all trials share" in answer["message"]
+        )
+    finally:
+        weight.data.copy_(whole)
+    assert not evaluator.touched()

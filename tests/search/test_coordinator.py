@@ -259,3 +259,21 @@ def test_every_finished_trial_is_told_once_in_each_search(make: Make, tmp_path: 
     assert again == recorded and again[: len(first)] == first
     assert {trial.state for trial in again} == {"complete", "failed"}
     assert any(trial.cached_from is not None for trial in again)
+
+
+def test_a_search_that_is_stopped_counts_no_attempt(make: Make, tmp_path: Path) -> None:
+    """However often somebody stops a search in the middle of a trial, that trial is still tried."""
+    drive(make(trials=4), most=2)
+    for _ in range(3):
+        coordinator = make(trials=4)
+        task = coordinator.next_task()
+        assert task is not None and task["number"] == 2
+        coordinator.close()
+    drive(make(trials=4))
+    trials = Records(tmp_path / "run").trials()
+    assert [(trial.state, trial.attempts) for trial in trials] == [("complete", 1)] * 4
+    # A search that dies has no say: what it leaves behind twice is not begun a third time.
+    for _ in range(2):
+        assert make(trials=5).next_task() is not None
+    drive(make(trials=5))
+    assert "left unfinished 2 times" in str(Records(tmp_path / "run").trials()[4].error)

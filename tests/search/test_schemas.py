@@ -10,8 +10,10 @@ import pytest
 from ruamel.yaml import YAML
 from slimfront.search import authoring
 from slimfront.search.inspect.documents import DOCUMENTS
-from slimfront.search.schemas import NAMED, STUDY, schema_of
-from slimfront.studies import schema, space
+from slimfront.search.samplers import SAMPLERS
+from slimfront.search.schemas import STUDY, schema_of
+from slimfront.search.trackers import TRACKERS
+from slimfront.spaces.masks import MASKS
 from slimfront.studies.errors import StudyError
 
 from tests.commands import forked
@@ -54,9 +56,9 @@ def test_keys_are_described() -> None:
     assert found["properties"]["recovery"]["description"].startswith("Recovery that all trials share")
     assert "truncated" in found["$defs"]["ModelSpec"]["properties"]["max_tokens"]["description"]
     assert "Attributes" not in json.dumps(found)
-    for model, key in NAMED:
-        section = getattr(space, model, None) or getattr(schema, model)
-        assert key in section.model_fields
+    search = found["$defs"]["SearchSpec"]["properties"]
+    assert search["sampler"]["enum"] == list(SAMPLERS) and search["trackers"]["items"]["enum"] == list(TRACKERS)
+    assert found["$defs"]["UnstructuredSpec"]["properties"]["mask"]["enum"] == list(MASKS)
 
 
 def test_the_command_prints_each() -> None:

@@ -14,7 +14,7 @@ def read(folder: Path, columns: dict[str, list[Any]], **given: str) -> Columns:
     path = folder / "rows.jsonl"
     path.write_text("\n".join(map(json.dumps, rows)))
     wanted = {name: given.get(name) for name in ("text", "label", "text_pair", "group")}
-    return read_columns(path, **wanted, scratch=str(folder / "scratch"))
+    return read_columns(path, **wanted)
 
 
 def test_columns_are_told_by_what_stands_in_them(tmp_path: Path) -> None:

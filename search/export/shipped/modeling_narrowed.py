@@ -13,26 +13,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from slimfront.spaces.blocks import Skipped
 from torch import nn
 from transformers import BertForSequenceClassification as Base
 from transformers.pytorch_utils import Conv1D
-
-
-class Skipped(nn.Module):
-    """Stands in a removed block's place: gives on what the block would have read."""
-
-    def __init__(self, block: nn.Module, wrapped: bool) -> None:
-        super().__init__()
-        # Not registered: a removed block has no parameters.
-        self.__dict__["_block"], self._wrapped = block, wrapped
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["_block"], name)
-
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Return the first argument."""
-        hidden = args[0] if args else next(iter(kwargs.values()))
-        return (hidden,) if self._wrapped else hidden
 
 
 class NarrowedModel(Base):  # type: ignore[misc]
