@@ -16,7 +16,7 @@ from slimfront.search.failures import FAILED, MEMORY, TIME
 from slimfront.studies.schema import SearchSpec, byte_count, seconds
 
 # Seconds between two looks, bytes that a task may print, and the share of the machine's memory for all workers.
-POLL, OUTPUT, SHARE = 0.25, 64 * 2**20, 0.9
+POLL, OUTPUT, SHARE = 0.5, 64 * 2**20, 0.9
 CGROUP = Path("/sys/fs/cgroup/memory.max")
 
 

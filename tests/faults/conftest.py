@@ -34,13 +34,14 @@ def _engine() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session")
+# Of the package, as the engine is: what lives for the session would be made before it.
+@pytest.fixture(scope="package")
 def study(study_data: Callable[..., dict[str, Any]]) -> Study:
     data = study_data("bert", trials=TRIALS, engine=IN_PROCESS, delta=0.0)
     return parse_study({**data, "objectives": ["size", "accuracy"]})
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def undisturbed(study: Study, tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Any, ...]]:
     """What a search on a large disk finds; it fills the cache."""
     folder = tmp_path_factory.mktemp("whole") / "run"
