@@ -129,10 +129,14 @@ class Bench:
 
     def ours(self, name: str, entry: dict[str, Any]) -> None:
         """Measure a model as it was given."""
-        options = json.loads((Path(entry["folder"]) / "manifest.json").read_text())
-        size = sum(file["bytes"] for file in options["files"].values())
-        request = ov.compile_model(str(Path(entry["folder"]) / "openvino_model.xml"), "CPU", options["options"])
-        self.measure(name, size, infer(request), entry["rows"], as_batch(entry["request"]))
+        folder = Path(entry["folder"])
+        manifest = json.loads((folder / "manifest.json").read_text())
+        size = sum(file["bytes"] for file in manifest["files"].values())
+        if entry["runtime"] == "onnxruntime":
+            run = onnx_run(folder / "model.onnx")
+        else:
+            run = infer(ov.compile_model(str(folder / "openvino_model.xml"), "CPU", manifest["options"]))
+        self.measure(name, size, run, entry["rows"], as_batch(entry["request"]))
 
     def quantized(self, model: ov.Model, calibration: list[Batch] | None = None) -> ov.Model:
         read = calibration or self.calibration
