@@ -49,6 +49,7 @@ class Progress:
         cached: Duplicates answered from the records.
         failed: Trials that failed.
         stopped: Trials that were stopped early.
+        share: How much of the trials, of the CPU budget or of the time is spent, whichever is most.
         remaining: Seconds that the search is still going to take, or None while that cannot be told.
         best: A line about the front.
         leaders: A few of the front's points that keep the constraints, the smallest first.
@@ -62,6 +63,7 @@ class Progress:
     cached: int
     failed: int
     stopped: int
+    share: float
     remaining: float | None
     best: str
     leaders: tuple[Trial, ...] = ()
@@ -110,7 +112,7 @@ class Coordinator:
         self._handed: set[int] = set()
         self._looked = time.monotonic()
         self._abandoned = deque(self._left())
-        self._began, self._done_before = time.monotonic(), self._done()
+        self._began, self._before = time.monotonic(), [now for _, now in self._goals()]
         for trial in trials:
             self._tell(trial)
 
@@ -202,6 +204,7 @@ class Coordinator:
             ledger.cached,
             ledger.count("failed"),
             ledger.count("stopped"),
+            self._share(),
             self._remaining(),
             best,
             tuple(ledger.leaders(LEADERS)),
@@ -215,13 +218,26 @@ class Coordinator:
     def _done(self) -> int:
         return sum(self._ledger.count(state) for state in ("complete", "stopped", "failed")) - self._ledger.cached
 
+    def _goals(self) -> list[tuple[float, float]]:
+        """Return where the search ends, and where it is: in trials and, where there is a budget, in CPU seconds."""
+        settings = self._run.study.search
+        budget = [] if settings.budget is None else [(seconds(settings.budget), self._ledger.cpu)]
+        return [(settings.trials, self._done()), *budget]
+
+    def _share(self) -> float:
+        shares = [now / goal for goal, now in self._goals()]
+        if self._deadline is not None:
+            shares.append((time.monotonic() - self._began) / max(self._deadline - self._began, 1e-9))
+        return min(1.0, max(shares))
+
     def _remaining(self) -> float | None:
         """Return the seconds left at the present pace, but no more than the deadline leaves."""
-        done, spent = self._done() - self._done_before, time.monotonic() - self._began
-        if done < 1:
+        spent = time.monotonic() - self._began
+        goals = zip(self._goals(), self._before, strict=True)
+        left = [(goal - now) * spent / (now - before) for (goal, now), before in goals if now > before]
+        if not left:
             return None
-        left = (self._run.study.search.trials - self._done()) * spent / done
-        return left if self._deadline is None else max(0.0, min(left, self._deadline - time.monotonic()))
+        return max(0.0, min(left if self._deadline is None else [*left, self._deadline - time.monotonic()]))
 
     def _late(self) -> bool:
         return self._deadline is not None and time.monotonic() > self._deadline

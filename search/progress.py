@@ -71,13 +71,12 @@ class Display:
         extra += [f"{progress.stopped} stopped early"] if progress.stopped else []
         extra += [f"{progress.failed} failed"] if progress.failed else []
         left = f"{_duration(progress.remaining)} left" if progress.remaining is not None else ""
-        share = progress.done / progress.trials
         if self._live:
             self._bars.below = front_so_far(progress, extra)
-            self._show(told, share, left)
+            self._show(told, progress.share, left)
         else:
             best = f": {progress.best}" if progress.best else ""
-            self._show(", ".join([told, *extra, *([left] if left else [])]) + best, share)
+            self._show(", ".join([told, *extra, *([left] if left else [])]) + best, progress.share)
 
     def _show(self, text: str, share: float, left: str = "") -> None:
         stage = text.split(",")[0].split(" of ")[0].rstrip("0123456789 ")

@@ -153,8 +153,13 @@ def test_a_failing_dense_model_ends_it_at_once(make: Make) -> None:
 
 def test_a_budget_of_cpu_time_ends_the_search(make: Make, tmp_path: Path) -> None:
     coordinator = make(trials=1000, budget="30s")
+    shares = []
     while (task := coordinator.next_task()) is not None:
         coordinator.finish(task["number"], {**outcome(task["configuration"]), "cpu": {"total": 4.0}})
+        shares.append(coordinator.progress().share)
+    # Of the thousand trials nearly none is done, yet so much of the search is over.
+    assert shares == pytest.approx([4 / 30, 8 / 30, 12 / 30, 16 / 30, 20 / 30, 24 / 30, 28 / 30, 1.0])
+    assert coordinator.progress().remaining == 0.0
     assert len(Records(tmp_path / "run").trials()) == 8
     assert make(trials=1000, budget="30s").next_task() is None
     assert make(trials=1000, budget="34s").next_task() is not None

@@ -43,7 +43,7 @@ def told(trials: int) -> Progress:
     ledger = Ledger(OBJECTIVES, [trial(number, *row) for number, row in enumerate(VALUES[:trials])], limits)
     words = tuple(f"{name} {limit.text}" for name, limit in limits.items())
     leaders = tuple(ledger.leaders(3))
-    return Progress(trials, 12, 1, 0, 2, 100.0, "front of 4", leaders, ledger.dense, OBJECTIVES, words)
+    return Progress(trials, 12, 1, 0, 2, trials / 12, 100.0, "front of 4", leaders, ledger.dense, OBJECTIVES, words)
 
 
 def shown(progress: Progress) -> str:
