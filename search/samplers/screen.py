@@ -16,6 +16,8 @@ from slimfront.search.samplers.sampler import Observation, Problem
 
 # The correction is fitted to so many of the last observations, and to as many members of the front at most.
 RECENT = 160
+# It is fitted anew once the observations have grown by so small a part, but never later than after so many.
+FRESH, LATEST = 50, 8
 # So many of the last states are kept.
 RETURN = 64
 
@@ -45,6 +47,7 @@ class Archive:
         # Workers finish out of order: a history may change in its last few places.
         self._states = deque([nothing], maxlen=RETURN)
         self._corrections: dict[str, Correction] = {}
+        self._fitted = 0
 
     @property
     def decomposition(self) -> Decomposition:
@@ -55,10 +58,12 @@ class Archive:
         """Take what is new in a history; return False, and change nothing, where too little of it is as it was."""
         pairs = enumerate(zip(self._told, history, strict=False))
         same = next((place for place, (old, new) in pairs if old is not new), min(len(self._told), len(history)))
-        if same < self._states[0].count:
+        fitted = len(history) - len(history) % min(max(len(history) // FRESH, 1), LATEST)
+        if min(same, fitted) < self._states[0].count:
             return False
-        if same < len(self._told) or same < len(history):
+        if same < self._fitted or self._fitted != fitted:
             self._corrections.clear()
+            self._fitted = fitted
         while self._states[-1].count > same:
             self._states.pop()
         del self._told[same:], self._rows[same:]
@@ -97,10 +102,9 @@ class Archive:
         return self._corrections[name]
 
     def _learn(self, quality: str) -> Correction:
-        first = max(0, len(self._told) - RECENT)
-        members = self._states[-1].places
+        members = self._states[self._fitted - len(self._told) - 1].places
         thinned = members[:: len(members) // RECENT + 1]
-        places = sorted({*thinned, *range(first, len(self._told))})
+        places = sorted({*thinned, *range(max(0, self._fitted - RECENT), self._fitted)})
         told = [self._told[place] for place in places]
         names = list(self.problem.directions)
         accuracy = [seen.objectives[names.index(quality)] if quality in names else np.nan for seen in told]

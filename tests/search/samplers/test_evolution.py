@@ -125,6 +125,31 @@ def test_an_archive_follows_a_history_and_refuses_another() -> None:
     assert archive.update([*seen, *long]) and not archive.update(seen[1:])
 
 
+def test_what_is_learnt_depends_on_the_history_alone() -> None:
+    """A search that goes on suggests what it would have without a break; not every trial is learnt from at once."""
+    rows, bits = np.random.default_rng(0).integers(5, size=(420, 6)), np.array((16, 8, 6, 4, 2))
+    seen = [observe(dict(zip(NAMES, bits[row].tolist(), strict=True)) | {"precision/inference": "a"}) for row in rows]
+    probes = np.random.default_rng(1).integers(5, size=(9, 7)) * [1, 1, 1, 1, 1, 1, 0]
+
+    def told(correction: Correction) -> list[float]:
+        return correction.accuracy(probes, PREDICTOR.at(probes).loss)[0].tolist()
+
+    def anew(history: list[Observation]) -> list[float]:
+        archive = Archive(problem())
+        assert archive.update(history)
+        return told(archive.correction())
+
+    grown, learnt = Archive(problem()), []
+    for count in range(1, len(seen)):
+        assert grown.update(seen[:count])
+        learnt.append(grown.correction())
+        if count % 37 == 0:
+            assert told(learnt[-1]) == anew(seen[:count])
+    assert len({id(one) for one in learnt}) < 0.6 * len(seen)
+    changed = [*seen[:395], seen[0], *seen[396:400]]
+    assert grown.update(changed) and told(grown.correction()) == anew(changed)
+
+
 @given(st.integers(0, 2**31), st.integers(1, 40))
 def test_offspring_stay_in_the_space(seed: int, count: int) -> None:
     rng = np.random.default_rng(seed)
