@@ -26,6 +26,7 @@ from slimfront.search.tracking import Tracking, trackers_of
 from slimfront.studies.errors import SlimfrontError, StudyError
 from slimfront.studies.reader import parse_study, read_study
 from slimfront.studies.schema import Study, seconds
+from slimfront.studies.threads import blas_threads
 
 Json = dict[str, Any]
 
@@ -185,7 +186,9 @@ def _search(
     try:
         mend(run, engine, listener.stage)
         listener.trial(coordinator.progress())
-        engine.search(coordinator)
+        # The workers need the cores; a sampler's matrices are small.
+        with blas_threads(1):
+            engine.search(coordinator)
         if records.shared:
             mend(run, engine, listener.stage)
         _hold_out(run, records, engine, listener)

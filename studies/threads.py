@@ -1,4 +1,4 @@
-"""How many threads torch computes with: small operations on several threads suffer badly from a busy neighbour."""
+"""How many threads torch and BLAS compute with: small operations on several suffer badly from a busy neighbour."""
 
 from __future__ import annotations
 
@@ -21,6 +21,18 @@ def torch_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
+def blas_threads(count: int) -> Iterator[None]:
+    """Let numpy and scipy compute with at most ``count`` threads inside the context."""
+    # Imported where they are used: a start should not wait for them. scipy has a BLAS of its own, and only a library
+    # that is loaded can be told.
+    import scipy.linalg  # noqa: F401
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(count, user_api="blas"):
+        yield
 
 
 def fitting(module: nn.Module) -> int:

@@ -22,6 +22,7 @@ from slimfront.spaces.structure import Anatomy, WeightGroup
 from slimfront.studies.compressed import Capabilities
 from slimfront.studies.limits import parse_limit
 from slimfront.studies.space import BitsSpec, SpaceSpec
+from slimfront.studies.threads import blas_threads
 
 from tests.benchmarks.material import quickstart
 from tests.benchmarks.table import write
@@ -111,7 +112,7 @@ def main(folder: Path) -> None:
     import tempfile
 
     rows = []
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+    with tempfile.TemporaryDirectory(dir=folder) as scratch, blas_threads(1):
         space = space_of(80)
         for sampler in SAMPLERS_BY_DEFAULT:
             spent = drive(Path(scratch) / sampler, space, sampler, 520)
