@@ -36,10 +36,11 @@ $(NAIVE)/installed: constraints.txt
 
 install: $(VENV)/installed
 
+# Most of what the libraries hold is never imported: what is, is compiled then.
 $(VENV)/installed: pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt setuptools
-	$(BIN)/python -m pip install --progress-bar off --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m pip install --progress-bar off --no-compile --constraint constraints.txt --editable '.[dev]'
 	$(BIN)/python -m pip install --quiet --no-deps $(MATERIAL)
 	$(BIN)/python -m pip install --quiet --no-deps --target $(VENV)/references $(REFERENCES)
 	touch $@
