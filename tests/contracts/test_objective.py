@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from slimfront.objectives.objective import OBJECTIVES, Context
@@ -129,12 +130,22 @@ def test_memory_grows_with_the_files(measured: dict[str, tuple[Artifact, Context
     assert all(one.interval and one.interval[1] < 1.5 * one.interval[0] for one in found.values())
 
 
-def test_throughput_is_for_each_sentence(measured: dict[str, tuple[Artifact, Context]]) -> None:
+def test_throughput_is_for_each_sentence(
+    measured: dict[str, tuple[Artifact, Context]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def timed(runs: Sequence[Callable[[], object]], threads: int) -> tuple[npt.NDArray[np.float64], dict[str, object]]:
+        for run in runs:
+            run()
+        return np.array([[12.0] * 9, [3.0] * 9]), {"threads": threads}
+
+    monkeypatch.setattr("slimfront.objectives.throughput.compared", timed)
     artifact, context = measured["dense"]
-    latency = OBJECTIVES.get("latency", where="x")().measure(artifact, context)
-    found = OBJECTIVES.get("throughput", where="x")().measure(artifact, context)
-    sentences = len(context.requests[0]["input_ids"])
-    assert sentences > 1 and 0.4 < found.value * sentences / latency.value < 2.5
+    assert context.full_requests is not None
+    sentences = sum(len(batch["input_ids"]) for batch in context.full_requests[1])
+    alone = replace(context, dense={})
+    assert sentences > 1 and OBJECTIVES.get("throughput", where="x")().measure(artifact, alone).value == 3 / sentences
+    beside = replace(context, dense={"throughput": 2.0})
+    assert OBJECTIVES.get("throughput", where="x")().measure(artifact, beside).value == pytest.approx(2.0 / 4)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES.names())
