@@ -122,7 +122,7 @@ def test_a_configuration_without_its_lock_is_refused(finished_run: Path, tmp_pat
     assert damaged.returncode == 4 and "not what was measured" in damaged.stderr
 
 
-@pytest.mark.parametrize("damage", ["[]", "[1,0", "flip"])
+@pytest.mark.parametrize("damage", [pytest.param("[]", marks=pytest.mark.slow), "[1,0", "flip"])
 def test_damaged_predictions_are_made_again(damage: str, finished_run: Path, tmp_path: Path) -> None:
     shutil.copytree(finished_run, tmp_path / "run")
     point = Run.open(tmp_path / "run").front().pick("smallest")

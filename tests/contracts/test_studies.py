@@ -13,10 +13,9 @@ from slimfront.search.engines import ENGINES
 from slimfront.search.records import Records
 from slimfront.search.run import Run
 from slimfront.spaces.axes.vocabulary import REMOVED
-from slimfront.studies.cache import cache_root
 
 from tests.commands import forked, slimfront
-from tests.contracts.test_search import StudyFile, outcomes
+from tests.contracts.test_search import StudyFile
 
 
 @pytest.mark.parametrize(
@@ -55,6 +54,7 @@ def test_unprepared_models_go_through(engine: str, kind: str, study_file: StudyF
         assert forked("verify", point.export(tmp_path / "out")).returncode == 0
 
 
+@pytest.mark.slow
 def test_small_space_is_exhausted_without_repeats(study_data: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
     data = study_data(trials=50)
     data["space"] = {"bits": {"granularity": "all", "levels": [2, 4, 8, 32]}}
@@ -63,27 +63,6 @@ def test_small_space_is_exhausted_without_repeats(study_data: Callable[..., dict
     assert done.returncode == 0, done.stderr
     fresh = [t for t in Records(tmp_path / "run").trials() if t.cached_from is None]
     assert sorted(t.configuration["bits/all"] for t in fresh) == [2, 4, 8, 32]
-
-
-def test_a_search_in_rungs_goes_on_where_it_stopped(study_data: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
-    """Students at rest are taken from the disk in one run, and trained anew in the other: the trials are the same."""
-    data = study_data("bert", trials=18, sampler="evolution", reduction_factor=2)
-    # A model that has learnt something, and loses some of it: what has lost nothing does not go on.
-    data["train"] |= {"epochs": 6}
-    data["space"]["bits"]["levels"] = [2, 8, 32]
-    data["space"]["distillation"]["steps"] = [0, 2, 4]
-    path = tmp_path / "study.yaml"
-    path.write_text(json.dumps(data))
-    assert slimfront("launch", path, "--run", tmp_path / "whole").returncode == 0
-    assert slimfront("launch", path, "--run", tmp_path / "parts", "--trials", 13).returncode == 0
-    shutil.rmtree(cache_root() / "students")
-    assert slimfront("launch", path, "--run", tmp_path / "parts").returncode == 0
-    trials = Records(tmp_path / "whole").trials()
-    assert outcomes(tmp_path / "whole") == outcomes(tmp_path / "parts")
-    steps = "distillation/steps"
-    promoted = [trial for trial in trials if trial.kind == "promoted"]
-    assert promoted and all(trial.configuration[steps] == 0 for trial in trials if trial.kind != "promoted")
-    assert {trial.configuration[steps] for trial in promoted} == {2, 4}
 
 
 def test_a_smaller_vocabulary_is_what_is_measured_and_exported(

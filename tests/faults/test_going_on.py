@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,11 @@ from slimfront.search.launching import launch
 from slimfront.search.records import Records
 from slimfront.search.run import Run
 from slimfront.search.sums import sealed
+from slimfront.studies.cache import cache_root
+from slimfront.studies.reader import parse_study
 from slimfront.studies.schema import Study
 
-from tests.faults.searching import code_of, found
+from tests.faults.searching import IN_PROCESS, code_of, found
 
 
 @pytest.fixture
@@ -48,6 +52,25 @@ def test_trials_that_the_records_lost_are_evaluated_again(
         Records(run.folder).trials()
     assert code_of(study, run.folder) == 0, capsys.readouterr().err
     assert found(run.folder) == undisturbed
+
+
+def test_a_search_in_rungs_goes_on_where_it_stopped(study_data: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+    """Students at rest are taken from the disk in one run, and trained anew in the other: the trials are the same."""
+    data = study_data("bert", trials=18, sampler="evolution", reduction_factor=2, engine=IN_PROCESS)
+    # A model that has learnt something, and loses some of it: what has lost nothing does not go on.
+    data["train"] |= {"epochs": 6}
+    data["space"]["bits"]["levels"] = [2, 8, 32]
+    data["space"]["distillation"]["steps"] = [0, 2, 4]
+    launch(parse_study(data), tmp_path / "whole")
+    launch(parse_study({**data, "search": {**data["search"], "trials": 13}}), tmp_path / "parts")
+    shutil.rmtree(cache_root() / "students")
+    launch(parse_study(data), tmp_path / "parts")
+    assert found(tmp_path / "whole") == found(tmp_path / "parts")
+    trials = Records(tmp_path / "whole").trials()
+    steps = "distillation/steps"
+    promoted = [trial for trial in trials if trial.kind == "promoted"]
+    assert promoted and all(trial.configuration[steps] == 0 for trial in trials if trial.kind != "promoted")
+    assert {trial.configuration[steps] for trial in promoted} == {2, 4}
 
 
 def test_other_weights_are_refused(run: Run, study: Study, capsys: pytest.CaptureFixture[str]) -> None:

@@ -66,7 +66,10 @@ def test_the_boundary_holds_for_a_walk_over_all_looks() -> None:
     )
 
 
-@pytest.mark.parametrize(("scatter", "references"), [(0.05, 0), (0.4, 0), (1.0, 0), (1.0, 12)])
+@pytest.mark.parametrize(
+    ("scatter", "references"),
+    [pytest.param(0.05, 0, marks=pytest.mark.slow), (0.4, 0), (1.0, 0), pytest.param(1.0, 12, marks=pytest.mark.slow)],
+)
 def test_a_candidate_that_just_reaches_the_bar_is_seldom_stopped(scatter: float, references: int) -> None:
     delta, trials, stopped = 0.1, 300, 0
     for seed in range(trials):
