@@ -57,20 +57,20 @@ def cached(kind: str, key: Any, build: Callable[[Path], None]) -> Path:
         MissingError: the cache cannot be written.
     """
     place = cache_root() / kind / digest(key)[:24]
-    if _sound(place):
+    if _sound(place, key):
         return place
     scratch = _scratch(place)
     try:
         build(scratch)
-        (scratch / DONE).write_text(json.dumps({"key": key, "sha256": folder_sums(scratch)}, sort_keys=True))
+        (scratch / DONE).write_bytes(_label(scratch, key))
         # Another process may have finished meanwhile, and be reading already.
-        if place.exists() and not _sound(place):
+        if place.exists() and not _sound(place, key):
             shutil.rmtree(place)
         if not place.exists():
             scratch.rename(place)
     except OSError:
         # Another process may have put the same entry there first.
-        if not _sound(place):
+        if not _sound(place, key):
             raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -95,9 +95,13 @@ def _scratch(place: Path) -> Path:
         ) from error
 
 
-def _sound(place: Path) -> bool:
+def _label(folder: Path, key: Any) -> bytes:
+    """Return what says that a folder is complete: what determines it, and the sums of its files."""
+    return json.dumps({"key": key, "sha256": folder_sums(folder)}, sort_keys=True).encode()
+
+
+def _sound(place: Path, key: Any) -> bool:
     try:
-        sums = json.loads((place / DONE).read_text())["sha256"]
-    except (OSError, ValueError, KeyError, TypeError):
+        return (place / DONE).read_bytes() == _label(place, key)
+    except OSError:
         return False
-    return bool(sums == folder_sums(place))

@@ -65,6 +65,12 @@ def mutants(data: bytes, count: int, seed: int) -> Iterator[tuple[str, bytes]]:
         number += 1
 
 
+def put(path: Path, data: bytes) -> None:
+    """Put another file in a file's place: what was read of it may be mapped."""
+    path.unlink()
+    path.write_bytes(data)
+
+
 def outcome(before: Any, read: Callable[[], Any]) -> str:
     """Return ``detected`` or ``same``: whether reading refuses what is damaged, or gives what it gave before.
 
@@ -85,12 +91,12 @@ def try_all(path: Path, count: int, seed: int, read: Callable[[], Any]) -> Count
     whole = path.read_bytes()
     before, found = read(), Counter[str]()
     for number, (way, data) in enumerate(mutants(whole, count, seed)):
-        path.write_bytes(data)
+        put(path, data)
         try:
             found[outcome(before, read)] += 1
         except Exception as error:
             raise AssertionError(f"{path.name}, mutant {number} of seed {seed} ({way}): {error!r}") from error
         finally:
-            path.write_bytes(whole)
+            put(path, whole)
     print(f"{path.name}: {dict(found)} of {count}")
     return found
