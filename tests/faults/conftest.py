@@ -72,8 +72,8 @@ def trivial_study(
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(GUIDE, str(root / "guide.json"))
         yield make
-    for process in workers():
-        os.kill(process, signal.SIGKILL)
+        for process in workers():
+            os.kill(process, signal.SIGKILL)
 
 
 @pytest.fixture

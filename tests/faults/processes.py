@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -42,6 +43,8 @@ class Trivial:
             return child
         try:
             os.setsid()
+            # Until the command listens, the signal ends this process, whose Python is somewhere in these tests.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             null = os.open(os.devnull, os.O_RDWR)
             log = os.open(self.runs / f"{run}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             for own, file in ((0, null), (1, log), (2, log)):
