@@ -122,9 +122,17 @@ class Records:
         return trials
 
     def _trials(self) -> list[Trial]:
-        frozen = self.study.get_trials(deepcopy=False)
-        check(frozen, not self._attributes()[OBJECTIVES].startswith("{"))
-        return [thawed(trial) for trial in frozen if trial.state in STATES]
+        said = ""
+        while True:
+            frozen = self.study.get_trials(deepcopy=False)
+            try:
+                check(frozen, not self._attributes()[OBJECTIVES].startswith("{"))
+                return [thawed(trial) for trial in frozen if trial.state in STATES]
+            except ValueError as error:
+                # The rows of a trial are read one after the other, and it may be finished in between; damage stays.
+                if str(error) == said:
+                    raise
+                said = str(error)
 
     def changed(self, known: Callable[[int], str | None]) -> list[Trial]:
         """Return the trials whose state is another one than is known, and which another search may have written.

@@ -96,6 +96,6 @@ def _own(process: psutil.Process) -> bool:
 def wait_for(condition: Callable[[], bool], most: float = 60.0) -> bool:
     """Wait until a condition holds; return whether it does."""
     deadline = time.monotonic() + most
-    while not condition() and time.monotonic() < deadline:
+    while not (holds := condition()) and time.monotonic() < deadline:
         time.sleep(0.02)
-    return condition()
+    return holds

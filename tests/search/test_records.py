@@ -130,3 +130,24 @@ def test_records_may_be_read_while_they_are_made(tmp_path: Path) -> None:
         reader.join()
     assert all("no records" in text or "no study" in text for text in seen), seen
     assert sorted(path.name for path in tmp_path.iterdir() if "new" in path.name) == []
+
+
+def test_a_trial_that_ends_while_it_is_read_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its row is read before its attributes: between the two another process may have written."""
+    fill(tmp_path)
+    records, whole = Records(tmp_path), optuna.Study.get_trials
+    expected, readings = records.trials(), []
+
+    def torn(study: optuna.Study, **options: Any) -> list[optuna.trial.FrozenTrial]:
+        frozen = whole(study, deepcopy=True)
+        readings.append(len(frozen))
+        if len(readings) in torn_at:
+            frozen[0].state = optuna.trial.TrialState.RUNNING
+        return frozen
+
+    monkeypatch.setattr(optuna.Study, "get_trials", torn)
+    torn_at: tuple[int, ...] = (1,)
+    assert records.trials() == expected and len(readings) == 2
+    torn_at = (3, 4)
+    with pytest.raises(RecordsError, match="damaged"):
+        records.trials()
