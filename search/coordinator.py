@@ -374,8 +374,15 @@ class Coordinator:
         trial, failed = self._ledger[number], self._ledger.count("failed")
         if trial.state != "failed":
             return
+        if trial.kind == "dense":
+            self._stopped = True
+            raise TooManyFailures(
+                f"the dense model itself failed: {trial.error}",
+                where=str(self._run.folder / "logs"),
+                hint="mend what the message names: without the dense model there is nothing to compare with",
+            )
         allowed = max(LEAST_FAILURES, int(self._run.study.search.failures * self._run.study.search.trials))
-        if failed > allowed or trial.kind == "dense":
+        if failed > allowed:
             self._stopped = True
             raise TooManyFailures(
                 f"{failed} trials failed, the last one with {trial.error}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import signal
@@ -13,6 +14,9 @@ from slimfront.search.printing import say
 
 if TYPE_CHECKING:
     import typer
+
+
+IMPORTING = "<frozen importlib._bootstrap>"
 
 
 class Interrupted(BaseException):
@@ -27,6 +31,9 @@ def run_and_exit(app: typer.Typer) -> NoReturn:
     """Run a command line and exit with its code."""
     from slimfront.studies.errors import explained
 
+    # Streams that were closed before the start; what is said there is lost.
+    sys.stdout = sys.stdout or io.StringIO()
+    sys.stderr = sys.stderr or io.StringIO()
     if isinstance(sys.stdout, io.TextIOWrapper):
         # Tables hold × and →, which not every encoding has.
         sys.stdout.reconfigure(errors="replace")
@@ -34,18 +41,32 @@ def run_and_exit(app: typer.Typer) -> NoReturn:
         signal.signal(number, _interrupt)
     try:
         code = app(prog_name="slimfront", standalone_mode=False) or 0
+        sys.stdout.flush()
     except Interrupted as stop:
         say("stopped")
         _exit(128 + stop.number)
     except BrokenPipeError:
         _exit(0)
+    except SystemExit as end:
+        # Click's own way to end where nobody reads on.
+        code = 0 if isinstance(end.__context__, BrokenPipeError) else end.code or 0
     except Exception as error:
         code = _told(explained(error))
     _exit(code if isinstance(code, int) else 0)
 
 
-def _interrupt(number: int, _frame: FrameType | None) -> NoReturn:
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    if _importing(frame):
+        # An exception would end some libraries' own initialization, and with it the process, in an abort.
+        say("stopped")
+        _exit(128 + number)
     raise Interrupted(number)
+
+
+def _importing(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code.co_filename != IMPORTING:
+        frame = frame.f_back
+    return frame is not None
 
 
 def _told(error: BaseException) -> int:
@@ -71,7 +92,8 @@ def _told(error: BaseException) -> int:
 
 
 def _exit(code: int) -> NoReturn:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
     # Threads of a stopped search and of the libraries are not waited for.
     os._exit(code)

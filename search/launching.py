@@ -77,6 +77,7 @@ def launch(
     fresh = not folder.exists()
     opened = Run.begin(folder, loaded)
     with only_coordinator(folder), Tracking(trackers_of(opened), entries_of(loaded), limits) as tracking:
+        opened.keep_study()
         engine = ENGINES.get(loaded.search.engine, where="search.engine")(opened)
         try:
             records, told = _prepare(opened, engine, listener, fresh)
@@ -117,6 +118,7 @@ def _prepare(run: Run, engine: Engine, listener: Listener, fresh: bool) -> tuple
     A run that never began leaves nothing behind.
     """
     try:
+        listener.stage("loading the model and the data", 0.0)
         # While the worker still imports: afterwards it would have to wait for this.
         records = run.records(create=True)
         RUNTIMES.get(run.study.target.runtime, where="target.runtime")(run.study.target).supports()

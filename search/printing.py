@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,9 @@ if TYPE_CHECKING:
 
 
 def say(text: str) -> None:
-    """Tell the user something that is no data."""
-    print(text, file=sys.stderr, flush=True)
+    """Tell the user something that is no data; where nobody reads on, nothing."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def print_document(document: Document) -> None:

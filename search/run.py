@@ -91,14 +91,20 @@ class Run:
                 given=str(folder),
                 hint="choose an empty or a new folder",
             )
-        # The study first: a folder that holds anything else without it is not taken for a run.
-        folder.mkdir(parents=True, exist_ok=True)
-        data = study.model_dump(mode="json")
-        write_atomically(
-            folder / STUDY, json.dumps({**data, SUM: digest(data)}, sort_keys=True, indent=1, allow_nan=False)
-        )
+        run = cls(folder, study)
+        if not (folder / STUDY).exists():
+            # The study first: a folder that holds anything else without it is not taken for a run.
+            folder.mkdir(parents=True, exist_ok=True)
+            run.keep_study()
         (folder / "artifacts").mkdir(exist_ok=True)
-        return cls(folder, study)
+        return run
+
+    def keep_study(self) -> None:
+        """Write the study, whose settings may be others than before; only who holds the run's lock may."""
+        data = self.study.model_dump(mode="json")
+        write_atomically(
+            self.folder / STUDY, json.dumps({**data, SUM: digest(data)}, sort_keys=True, indent=1, allow_nan=False)
+        )
 
     def records(self, create: bool = False) -> Records:
         """Return the run's records.

@@ -146,7 +146,7 @@ def _head(source: Exported, library: str) -> list[str]:
 
 def _measured(front: Front, point: Point) -> list[str]:
     """Return the table of what was measured of a point."""
-    head = ["| objective | measured | 95 % interval | held-out split | dense model |", "|---|---|---|---|---|"]
+    head = ["| objective | measured | 95 % interval | measured again | dense model |", "|---|---|---|---|---|"]
     return [*head, *(_row(front, point, name) for name in front.objectives)]
 
 
@@ -161,12 +161,24 @@ def _row(front: Front, point: Point, name: str) -> str:
     """Return the row of an objective."""
     unit, interval = front.units[name], point.intervals.get(name)
     shown = f"{readable(interval[0], unit)} – {readable(interval[1], unit)}" if interval else "exact"
-    held_out = readable(point.held_out[name], unit) if name in point.held_out else ""
+    dense = readable(front.dense.values[name], unit)
+    if name in front.dense.held_out:
+        dense += f", on the held-out split {readable(front.dense.held_out[name], unit)}"
+    return f"| {name} | {readable(point.values[name], unit)} | {shown} | {_again(point, name, unit)} | {dense} |"
+
+
+def _again(point: Point, name: str, unit: str) -> str:
+    """Return what was measured again after the search: on the held-out split, and in the tournament."""
+    if name in point.final:
+        low, high = (readable(end, unit) for end in point.final[name]["interval"])
+        return f"{readable(point.final[name]['value'], unit)} ({low} – {high}), beside the front"
+    if name not in point.held_out:
+        return ""
+    told = f"{readable(point.held_out[name], unit)} on the held-out split"
     if name in point.changes:
         low, high = point.changes[name]["interval"]
-        held_out += f" (change from dense {point.changes[name]['value']:+.4f}, {low:+.4f} to {high:+.4f})"
-    values = (readable(point.values[name], unit), shown, held_out, readable(front.dense.values[name], unit))
-    return f"| {name} | {' | '.join(values)} |"
+        told += f" (change from dense {point.changes[name]['value']:+.4f}, {low:+.4f} to {high:+.4f})"
+    return told
 
 
 def _line(front: Front, point: Point, own: int) -> str:

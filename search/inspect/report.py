@@ -109,14 +109,13 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _against(front: Front, point: Point) -> str:
-    """Return a point's objectives against the dense model's, in words; on the held-out split where it was read."""
+    """Return a point's objectives against the dense model's, in words, as they were measured again where they were."""
     if point.trial == front.dense.trial:
         return "the dense model itself"
     parts = []
     for name, entry in front.objectives.items():
-        here = point.held_out if name in point.held_out and name in front.dense.held_out else point.values
-        base = front.dense.held_out if here is point.held_out else front.dense.values
-        value, dense = here[name], base[name]
+        held_out = name in point.held_out and name in front.dense.held_out
+        value, dense = (point.held_out[name], front.dense.held_out[name]) if held_out else _final(front, point, name)
         if entry["direction"] == "minimize" and "worst" not in entry and value and dense:
             verb = {"byte": ("smaller", "larger")}.get(str(entry["unit"]), ("less", "more"))
             verb = ("faster", "slower") if name in ("latency", "throughput") else verb
@@ -124,11 +123,17 @@ def _against(front: Front, point: Point) -> str:
             what = f"{ratio:.1f}× {verb[value > dense]}" + ("" if verb[0] != "less" else f" {name}")
             parts.append(f"{name} as before" if f"{ratio:.1f}" == "1.0" else what)
         elif entry["direction"] == "maximize":
-            where = " on the held-out split" if here is point.held_out else ""
+            where = " on the held-out split" if held_out else ""
             parts.append(f"{100 * (value - dense):+.1f} points of {name}{where}")
         else:
             parts.append(f"{name} {readable(value, str(entry['unit']))}")
     return ", ".join(parts)
+
+
+def _final(front: Front, point: Point, name: str) -> tuple[float, float]:
+    """Return an objective of a point, from the tournament where it took part, and the dense model's."""
+    value = point.final[name]["value"] if name in point.final else point.values[name]
+    return float(value), front.dense.values[name]
 
 
 def _objective(front: Front, name: str) -> Json:

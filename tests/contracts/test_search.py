@@ -271,8 +271,10 @@ def test_second_coordinator_is_refused(study_file: StudyFile, tmp_path: Path) ->
     process = subprocess.Popen([*command, str(tmp_path / "run")], stderr=subprocess.DEVNULL)
     while _complete(tmp_path / "run") < 1 and process.poll() is None:
         time.sleep(0.1)
-    second = slimfront("launch", study_file(trials=200), "--run", tmp_path / "run")
+    before = (tmp_path / "run" / "study.json").read_bytes()
+    second = slimfront("launch", study_file(trials=200), "--run", tmp_path / "run", "--trials", 7)
     process.kill()
+    assert (tmp_path / "run" / "study.json").read_bytes() == before
     assert second.returncode == 4 and "another process" in second.stderr
 
 

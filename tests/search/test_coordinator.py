@@ -147,7 +147,7 @@ def test_a_failing_dense_model_ends_it_at_once(make: Make) -> None:
     coordinator = make(trials=20)
     task = coordinator.next_task()
     assert task is not None
-    with pytest.raises(TooManyFailures):
+    with pytest.raises(TooManyFailures, match="the dense model itself failed: ValueError: x"):
         coordinator.finish(task["number"], {"error": "ValueError", "message": "x"})
 
 
