@@ -150,6 +150,14 @@ def _rows(table: Any, spec: DataSpec, where: str) -> tuple[list[tuple[Any, int, 
         if (name and name not in index) or not all(isinstance(part, str) and part.strip() for part in parts):
             continue
         rows.append((parts if spec.text_pair else text, index[name] if name else UNLABELLED, group))
+    if not rows:
+        raise StudyError(
+            "no row has a text that counts",
+            where=f"{where}.text",
+            given=f"{spec.text}, of {len(texts)} rows",
+            allowed="a column of texts that are not empty, in rows of the labels that are read",
+            hint=f"name the column of the texts at {where}.text",
+        )
     return rows, names
 
 

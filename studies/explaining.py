@@ -39,6 +39,7 @@ CURES = {
     "these are too few": "name more at {}",
     "this is no section of keys": "write each key on a line of its own below {}",
 }
+DURATIONS = ("budget", "timeout", "trial_timeout")
 CHOICES = ("literal_error", "union_tag_invalid")
 Path = tuple[str | int, ...]
 
@@ -104,6 +105,11 @@ def _cure(kind: str, given: object, allowed: str, where: str) -> str:
     if kind in ("int_type", "float_type") and isinstance(given, str) and _number(given):
         return f"write it without quotes: {given}"
     if kind == "string_type" and isinstance(given, bool | int | float):
+        # Where a bound or a duration belongs, quotes alone would lead to the next mistake.
+        if where.startswith("constraints."):
+            return 'write a bound, such as "<= dense / 4"'
+        if where.rpartition(".")[2] in DURATIONS:
+            return "write it with its unit, such as 30m"
         return f'write it in quotes: "{str(given).lower()}"'
     if kind == "tuple_type" and isinstance(given, str | int | float):
         return f"write it in brackets: [{given}]"

@@ -56,6 +56,7 @@ def load_file(
     kind = kind or _format(path, where)
     options: dict[str, Any] = {}
     if BUILDERS[kind] == "csv":
+        _require_encoding(encoding, where)
         # A text that reads "NA" is a text, and a label 01 is not the label 1.
         as_written = {"converters": dict.fromkeys(names, str), "keep_default_na": False}
         options = {"encoding": encoding, "sep": "\t" if kind == "tsv" else ",", **as_written}
@@ -70,21 +71,53 @@ def _explained(place: str, where: str) -> Iterator[None]:
     import datasets
 
     datasets.disable_progress_bars()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
     try:
         yield
     except Exception as error:
-        raise StudyError(
-            "the data cannot be loaded",
+        raise _refusal(error.__cause__ or error, place, where) from error
+
+
+def _refusal(error: BaseException, place: str, where: str) -> StudyError:
+    """Return what to say of an error of the library: what is the matter, and what to do."""
+    said = one_line(str(error), 200)
+    if isinstance(error, UnicodeError):
+        return StudyError(
+            f"the file is written in another encoding: {said}",
+            where=where if where.startswith("--") else f"{where}.encoding",
+            given=place,
+            hint="name the encoding in which it was written, such as latin-1 or utf-16",
+        )
+    empty = isinstance(error, StopIteration) or type(error).__name__ == "EmptyDataError"
+    if empty or "no data" in said or "pass `features`" in said:
+        return StudyError(
+            "the file holds no rows",
             where=where,
             given=place,
-            allowed="a hub data set, or a CSV, TSV, JSON Lines or Parquet file",
-            hint=_cause(error),
-        ) from error
+            allowed="a line of column names, and a row on each line below it",
+            hint="name a file with rows",
+        )
+    return StudyError(
+        f"the data cannot be loaded: {type(error).__name__}: {said}",
+        where=where,
+        given=place,
+        allowed="a hub data set, or a CSV, TSV, JSON Lines or Parquet file",
+        hint="mend what is said above, or name another file, or its format where that is another",
+    )
 
 
-def _cause(error: BaseException) -> str:
-    root = error.__cause__ or error
-    return f"{type(root).__name__}: {one_line(str(root), 200)}"
+def _require_encoding(name: str, where: str) -> None:
+    with contextlib.suppress(LookupError):
+        # Some codecs turn bytes into bytes.
+        "".encode(name)
+        return
+    raise StudyError(
+        "there is no such encoding of text",
+        where=f"{where}.encoding",
+        given=name,
+        allowed="utf-8, latin-1, utf-16, cp1252 and the others that Python knows",
+        hint="name the encoding in which the file was written",
+    )
 
 
 def _format(path: Path, where: str) -> str:

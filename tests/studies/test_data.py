@@ -10,6 +10,7 @@ from slimfront.studies.data import UNLABELLED, Examples, load_splits
 from slimfront.studies.data import Splits as Drawn
 from slimfront.studies.errors import StudyError
 from slimfront.studies.schema import DataSpec, Splits
+from slimfront.studies.tables import load_file
 
 from tests.conftest import write_reviews
 
@@ -139,3 +140,24 @@ def test_texts_that_two_splits_share_are_counted_by_content() -> None:
     assert found.shared() == {("search", "train"): 1, ("held_out", "train"): 1, ("held_out", "search"): 1}
     pairs = [Examples(((a, b),), (0,)) for a, b in (("p", "q"), ("p", "r"), ("P ", "q"))]
     assert Drawn(*pairs, unlabelled=Examples((), ()), labels=("x",)).shared() == {("held_out", "train"): 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options", "said"),
+    [
+        ("a.csv", b"text,label\n", {}, "data: the file holds no rows"),
+        ("a.csv", b"", {}, "data: the file holds no rows"),
+        ("a.jsonl", b"", {}, "data: the file holds no rows"),
+        ("a.csv", "text,label\nf\u00fcr,ja\n".encode("latin-1"), {}, "data.encoding: the file is written in another"),
+        ("a.csv", b"text,label\na,b\n", {"encoding": "klingon"}, "data.encoding: there is no such encoding"),
+        ("a.csv", b"text,label\na,b\n", {"encoding": "hex"}, "data.encoding: there is no such encoding"),
+        ("a.jsonl", b'{"a"', {}, "data: the data cannot be loaded"),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_why(
+    name: str, content: bytes, options: dict[str, str], said: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(StudyError) as caught:
+        load_file(tmp_path / name, names=["text", "label"], scratch=str(tmp_path / "scratch"), **options)
+    assert str(caught.value).startswith(said) and caught.value.hint
