@@ -37,12 +37,30 @@ app = typer.Typer(
 )
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(version("slimfront"))
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    _show: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """What all commands share."""
+
+
 @app.command()
 def launch(
     study: StudyFile,
     run: Annotated[Path | None, typer.Option(help="The run folder; runs/NAME by default, or runs/NAME-TARGET.")] = None,
     trials: Annotated[int | None, typer.Option(help="Configurations to evaluate.")] = None,
     timeout: Annotated[str | None, typer.Option(help="Longest time, such as 30m.")] = None,
+    budget: Annotated[str | None, typer.Option(help="Processor time of all trials, such as 2h.")] = None,
     target: Target = None,
     engine: Engine = None,
     address: Annotated[str | None, typer.Option(help="A Ray cluster's address.")] = None,
@@ -56,8 +74,16 @@ def launch(
     """Search a study; the same command continues where it stopped."""
     from slimfront.search.remote import cool_down, warm_up
 
-    settings: dict[str, Any] = {"trials": trials, "timeout": timeout, "engine": engine, "address": address}
-    settings |= {"sampler": sampler, "storage": storage, "workers": workers, "seed": seed, "trackers": tracker or None}
+    settings: dict[str, Any] = {"trials": trials, "timeout": timeout, "budget": budget}
+    settings |= {
+        "engine": engine,
+        "address": address,
+        "sampler": sampler,
+        "storage": storage,
+        "workers": workers,
+        "seed": seed,
+        "trackers": tracker or None,
+    }
     warm_up()
     try:
         from slimfront.studies.reader import read_study

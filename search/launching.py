@@ -61,8 +61,8 @@ def launch(
         new: Begin another run beside an earlier one.
         target: The runtime, where it is another than the study's.
         listener: Is told of progress.
-        settings: Replace keys of the study's section ``search``: ``trials``, ``timeout``, ``workers``, ``seed``,
-            ``sampler``, ``engine``, ``storage``, ``trackers``.
+        settings: Replace keys of the study's section ``search``: ``trials``, ``timeout``, ``budget``, ``workers``,
+            ``seed``, ``sampler``, ``engine``, ``storage``, ``trackers``.
 
     Raises:
         SlimfrontError: see the exit codes.

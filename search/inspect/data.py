@@ -72,7 +72,8 @@ def notes(trials: Sequence[Trial], front: Front) -> list[str]:
         found = ", ".join(f"{name} {value:.2f}" for name, value in correlations.items())
         lines.append(f"rank correlation of predicted and measured: {found}")
     if optimism is not None:
-        lines.append(f"the search split flatters the front by {100 * optimism:.1f} points more than the dense model")
+        points = f"by {100 * optimism:.1f} points more" if optimism > 0 else "no more"
+        lines.append(f"the search split flatters the front {points} than the dense model")
     return lines
 
 
