@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,8 +43,9 @@ class Records:
         self._where = storage or File(folder, create)
         self._witness = Witness(folder)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._storage = self._where.open()
-        name = self._where.name(self._storage)
+        with self._explained():
+            self._storage = self._where.open()
+            name = self._where.name(self._storage)
         self._study: optuna.Study | None = None
         if name is not None:
             self._study = self._read(lambda: optuna.load_study(study_name=name, storage=self._storage))
@@ -82,12 +84,17 @@ class Records:
             self._study.set_user_attr(OBJECTIVES, sealed("objectives", dict(objectives)))
 
     def _attributes(self) -> dict[str, Any]:
-        return self._where.do(lambda: self.study.user_attrs)
+        return self._read(lambda: self.study.user_attrs)
 
     def _read(self, work: Callable[[], T]) -> T:
-        """Read, and turn whatever damaged records make their readers raise into one clear message."""
-        try:
+        with self._explained():
             return self._where.do(work)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Turn whatever damaged records make their readers raise into one clear message."""
+        try:
+            yield
         except (SlimfrontError, OSError):
             raise
         except Exception as error:

@@ -85,7 +85,7 @@ def test_a_search_that_is_ended_again_and_again(
 def test_a_search_that_dies_at_a_write(moment: str, undisturbed: Trivial, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every commit of the records is a point to die at, before it and after it."""
     writes = 2 * TRIALS + 20
-    points = sorted(random.Random(0).sample(range(1, writes), rare(writes)))
+    points = sorted(random.Random(0).sample(range(1, writes + 1), rare(writes)))
     for point in points:
         run = f"{moment}-{point}"
         with monkeypatch.context() as patch:
