@@ -25,7 +25,7 @@ from tests.conftest import DECODERS, ENCODERS, codes_of, cut_copy, example_input
 
 KINDS = (*ENCODERS, *DECODERS)
 # Conversions take long, those to ONNX most of all: the other kinds wait for `make slow`.
-SHORT = {"onnxruntime": ("bert", "gpt2"), "openvino": ("bert", "gpt2", "modernbert")}
+SHORT = {"onnxruntime": ("bert",), "openvino": ("bert", "gpt2", "modernbert")}
 
 
 def _pairs() -> Iterator[Any]:

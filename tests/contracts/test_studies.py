@@ -18,10 +18,9 @@ from tests.commands import forked, slimfront
 from tests.contracts.test_search import StudyFile
 
 
-@pytest.mark.parametrize(
-    "engine", [name if name == "optuna" else pytest.param(name, marks=pytest.mark.slow) for name in ENGINES.names()]
-)
-@pytest.mark.parametrize("kind", ["modernbert", pytest.param("mpnet", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ENGINES.names())
+@pytest.mark.parametrize("kind", ["modernbert", "mpnet"])
 def test_unprepared_models_go_through(engine: str, kind: str, study_file: StudyFile, tmp_path: Path) -> None:
     path = study_file(kind, engine=engine)
     if kind == "modernbert":
