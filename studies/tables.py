@@ -89,7 +89,7 @@ def _refusal(error: BaseException, place: str, where: str) -> StudyError:
             hint="name the encoding in which it was written, such as latin-1 or utf-16",
         )
     empty = isinstance(error, StopIteration) or type(error).__name__ == "EmptyDataError"
-    if empty or "no data" in said or "pass `features`" in said:
+    if empty or "corresponds to no data" in said or "pass `features`" in said:
         return StudyError(
             "the file holds no rows",
             where=where,

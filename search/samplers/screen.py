@@ -16,7 +16,7 @@ from slimfront.search.samplers.sampler import Observation, Problem
 
 # The correction is fitted to so many of the last observations, and to as many members of the front at most.
 RECENT = 160
-# It is fitted anew once the observations have grown by so small a part, but never later than after so many.
+# It is fitted anew once the observations have grown by one part in so many, but never later than after so many.
 FRESH, LATEST = 50, 8
 # So many of the last states are kept.
 RETURN = 64

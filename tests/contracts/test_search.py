@@ -251,9 +251,8 @@ def _complete(run: Path) -> int:
         return 0
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow), (signal.SIGTERM, 143)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_signals_stop_cleanly(number: int, code: int, study_file: StudyFile, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "slimfront.search.cli", "launch", str(study_file(trials=200)), "--run"]
     process = subprocess.Popen([*command, str(tmp_path / "run")], stderr=subprocess.PIPE, text=True)

@@ -64,6 +64,7 @@ def test_small_space_is_exhausted_without_repeats(study_data: Callable[..., dict
     assert sorted(t.configuration["bits/all"] for t in fresh) == [2, 4, 8, 32]
 
 
+@pytest.mark.slow
 def test_a_smaller_vocabulary_is_what_is_measured_and_exported(
     study_data: Callable[..., dict[str, Any]], tmp_path: Path
 ) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from slimfront.search.coordinator import Coordinator
 from slimfront.search.launching import launch
 from slimfront.search.records import Records
 from slimfront.search.run import Run
@@ -15,8 +16,10 @@ from slimfront.search.sums import sealed
 from slimfront.studies.cache import cache_root
 from slimfront.studies.reader import parse_study
 from slimfront.studies.schema import Study
+from slimfront.studies.threads import blas_threads
+from threadpoolctl import threadpool_info
 
-from tests.faults.searching import IN_PROCESS, code_of, found
+from tests.faults.searching import IN_PROCESS, InProcess, code_of, found
 
 
 @pytest.fixture
@@ -71,6 +74,19 @@ def test_a_search_in_rungs_goes_on_where_it_stopped(study_data: Callable[..., di
     promoted = [trial for trial in trials if trial.kind == "promoted"]
     assert promoted and all(trial.configuration[steps] == 0 for trial in trials if trial.kind != "promoted")
     assert {trial.configuration[steps] for trial in promoted} == {2, 4}
+
+
+def test_what_samplers_compute_takes_one_thread(study: Study, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, whole = [], InProcess.search
+
+    def search(engine: InProcess, coordinator: Coordinator) -> None:
+        seen.extend(library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas")
+        whole(engine, coordinator)
+
+    monkeypatch.setattr(InProcess, "search", search)
+    with blas_threads(2):
+        assert code_of(study, tmp_path / "run") == 0
+    assert seen and set(seen) == {1}
 
 
 def test_other_weights_are_refused(run: Run, study: Study, capsys: pytest.CaptureFixture[str]) -> None:

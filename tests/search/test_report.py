@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from plotly.offline import get_plotlyjs
+from slimfront.search.export.card import _row
 from slimfront.search.front import Front
 from slimfront.search.inspect.report import answers, axes, write_report
 from slimfront.search.run import Run
@@ -40,6 +41,11 @@ def test_answers_are_in_plain_words(tmp_path: Path) -> None:
     told = answers(run.front())
     assert told[0].startswith("Knee") and any("10.0× smaller" in line and "5.3× faster" in line for line in told)
     assert any("-9.0 points of accuracy" in line for line in told)
+    fastest = max(point.trial for point in run.front().points)
+    run.records().finish_tournament({fastest: {"value": 4.0, "unit": "ms", "interval": [3.9, 4.2]}})
+    assert "2.5× faster" in next(line for line in answers(run.front()) if f"trial {fastest})" in line)
+    row = _row(run.front(), next(p for p in run.front().points if p.trial == fastest), "latency")
+    assert row.endswith("| 4.000 ms (3.900 ms – 4.200 ms), beside the front | 10.000 ms |")
     front = run.front()
     assert answers(Front(front.objectives, front.dense, (), front.everything)) == [
         "No trial keeps the study's constraints."
