@@ -36,13 +36,14 @@ $(NAIVE)/installed: constraints.txt
 
 install: $(VENV)/installed
 
-# Most of what the libraries hold is never imported: what is, is compiled then.
+# Compiled on all cores, which pip does not do, and here, for not every machine lets Python keep what it compiles later.
 $(VENV)/installed: pyproject.toml setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt setuptools
 	$(BIN)/python -m pip install --progress-bar off --no-compile --constraint constraints.txt --editable '.[dev]'
 	$(BIN)/python -m pip install --quiet --no-deps $(MATERIAL)
 	$(BIN)/python -m pip install --quiet --no-deps --target $(VENV)/references $(REFERENCES)
+	-$(BIN)/python -m compileall -q -j 0 $(VENV)/lib search spaces objectives studies > $(VENV)/compiled.log 2>&1
 	touch $@
 
 lint:
