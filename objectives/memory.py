@@ -37,7 +37,7 @@ class Memory(Objective):
     description = "bytes by which a process grows at most while it loads the model and answers"
 
     @classmethod
-    def require(cls) -> None:
+    def require(cls, device: str) -> None:  # noqa: ARG003
         """See :meth:`Objective.require`."""
         if not FORGET.exists():
             raise MissingError(

@@ -124,8 +124,8 @@ class Objective(ABC):
     proxy: ClassVar[str | None] = None
 
     @classmethod
-    def require(cls) -> None:
-        """Check that this machine can measure it; most objectives can be measured anywhere.
+    def require(cls, device: str) -> None:  # noqa: ARG003
+        """Check that this machine can measure it on a target's device; most objectives can be measured anywhere.
 
         Raises:
             MissingError: it cannot.

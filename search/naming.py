@@ -47,7 +47,7 @@ def check_names(study: Study) -> dict[str, Limit]:
         server_url(study.search.storage)
     objectives = objectives_of(study)
     for objective in objectives.values():
-        objective.require()
+        objective.require(study.target.device)
     if study.space.unstructured and "download" not in objectives:
         raise StudyError(
             "zeros make nothing but the download smaller",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -83,7 +84,7 @@ def counters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         folder.mkdir()
         (folder / "max_energy_range_uj").write_text("3000000")
         (folder / "energy_uj").write_text("0")
-    monkeypatch.setattr("slimfront.objectives.energy.COUNTERS", tmp_path)
+    monkeypatch.setattr("slimfront.objectives.counters.PACKAGES", tmp_path)
     over = threading.Event()
 
     def count() -> None:
@@ -103,7 +104,7 @@ def counters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_energy_is_read_off_the_packages(counters: Path, measured: dict[str, tuple[Artifact, Context]]) -> None:
     artifact, context = measured["dense"]
     energy = OBJECTIVES.get("energy", where="x")
-    energy.require()
+    energy.require("cpu")
     found = energy().measure(artifact, context)
     latency = OBJECTIVES.get("latency", where="x")().measure(artifact, context)
     # 20 W for as long as a request takes; the clock's own runs and the counters' steps take some of it.
@@ -112,13 +113,47 @@ def test_energy_is_read_off_the_packages(counters: Path, measured: dict[str, tup
         (folder / "energy_uj").chmod(0o000)
     if os.geteuid() != 0:
         with pytest.raises(MissingError, match="energy counters"):
-            energy.require()
+            energy.require("cpu")
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in for NVML and a GPU of 300 W that is the second of its machine and the first that PyTorch sees."""
+    nvml = SimpleNamespace(
+        NVMLError=type("NVMLError", (Exception,), {}),
+        nvmlInit=lambda: None,
+        nvmlDeviceGetHandleByUUID={"GPU-0-1-2": "second"}.__getitem__,
+        nvmlDeviceGetTotalEnergyConsumption=lambda device: {"second": int(time.perf_counter() * 3e5)}[device],
+    )
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    monkeypatch.setattr("torch.cuda.current_device", lambda: 0)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda index: SimpleNamespace(uuid="0-1-2"))
+    monkeypatch.setattr("slimfront.objectives.counters.Gpu.stretch", 0.1)
+
+
+@pytest.mark.usefixtures("gpu")
+def test_energy_of_a_gpu_is_its_own(measured: dict[str, tuple[Artifact, Context]]) -> None:
+    artifact, context = measured["dense"]
+    energy = OBJECTIVES.get("energy", where="x")
+    energy.require("cuda")
+    found = energy().measure(replace(artifact, options={**artifact.options, "device": "cuda"}), context)
+    latency = OBJECTIVES.get("latency", where="x")().measure(artifact, context)
+    assert 0.3 < found.value / (300 * latency.value / 1e3) < 3
+
+
+def test_a_machine_without_a_gpu_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    energy = OBJECTIVES.get("energy", where="x")
+    with pytest.raises(MissingError, match=r"slimfront\[gpu\]"):
+        energy.require("cuda")
+    monkeypatch.setitem(sys.modules, "pynvml", SimpleNamespace(NVMLError=OSError, nvmlInit=lambda: None))
+    with pytest.raises(MissingError, match="energy counters"):
+        energy.require("cuda")
 
 
 def test_a_machine_without_counters_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("slimfront.objectives.energy.COUNTERS", tmp_path)
+    monkeypatch.setattr("slimfront.objectives.counters.PACKAGES", tmp_path)
     with pytest.raises(MissingError, match="energy counters"):
-        OBJECTIVES.get("energy", where="x").require()
+        OBJECTIVES.get("energy", where="x").require("cpu")
 
 
 def test_memory_grows_with_the_files(measured: dict[str, tuple[Artifact, Context]]) -> None:
@@ -152,7 +187,7 @@ def test_throughput_is_for_each_sentence(
 @pytest.mark.usefixtures("counters")
 def test_objective_contract(name: str, measured: dict[str, tuple[Artifact, Context]]) -> None:
     objective = OBJECTIVES.get(name, where="x")()
-    objective.require()
+    objective.require("cpu")
     assert objective.unit in ("byte", "ms", "J", "fraction", "nat") and objective.direction in ("minimize", "maximize")
     assert objective.description
     for artifact, context in measured.values():
