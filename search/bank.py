@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
 from slimfront.search.statistics import Calibration
 from slimfront.spaces.masks import Mask, Pattern
+from slimfront.spaces.quantizers.clipped import Symmetric
 from slimfront.spaces.quantizers.quantizer import Quantizer, group_size
+from slimfront.spaces.ranges import fitted
 from slimfront.spaces.repair import repaired
 from slimfront.studies.cache import cache_root, digest
 from slimfront.studies.compressed import Capabilities, QuantizedTensor
 from slimfront.studies.tensors import entries, make_room, read_tensors, write_tensors
 
 Progress = Callable[[str, float], None]
-PARTS, WHOLE = ("codes", "scales", "zero_points"), "weight"
+PARTS, WHOLE, READS = ("codes", "scales", "zero_points"), "weight", "reads"
 # Bits of an entry that holds floats.
 FLOAT = 32
 # Bytes of a file's header, at most.
@@ -34,12 +36,14 @@ class Level:
         columns: Indices of the columns that are kept, or None for all. Rows need no level of their own: a row's codes
             do not depend on the others.
         zeros: Which single weights are zero, or None.
+        static: Whether the range of what it multiplies comes with it.
     """
 
     name: str
     bits: int
     columns: tuple[int, ...] | None = None
     zeros: Pattern | None = None
+    static: bool = False
 
     @property
     def stored(self) -> bool:
@@ -109,7 +113,7 @@ class Bank:
         """Return the bytes of an entry's file, or a little more."""
         rows, columns = self.weights[level.name].shape
         columns = columns if level.columns is None else len(level.columns)
-        group = group_size(columns, level.bits, self.capabilities)
+        group = group_size(columns, level.bits, self.capabilities, level.static) or columns
         # Codes take a byte each, and so do zero points; scales take two.
         tensors = 4 * columns if level.bits == FLOAT else columns + 3 * columns // group
         return rows * tensors + HEADER
@@ -132,14 +136,19 @@ class Bank:
         return digest([self.recipe, self.thinning]) if self.thinning else self.recipe
 
     def codes(
-        self, name: str, bits: int, columns: torch.Tensor | None, zeros: Pattern | None = None
+        self,
+        name: str,
+        bits: int,
+        columns: torch.Tensor | None,
+        zeros: Pattern | None = None,
+        static: bool = False,
     ) -> torch.Tensor | QuantizedTensor:
         """Return a weight's codes or floats; see :class:`slimfront.spaces.draft.Codes`."""
         if bits >= 16 and zeros is None and (columns is None or not self.repairs):
             weight = self.weights[name].detach()
             return weight if columns is None else weight[:, columns]
         kept = None if columns is None else tuple(columns.tolist())
-        level = Level(name, bits if bits < 16 else FLOAT, kept, zeros)
+        level = Level(name, bits if bits < 16 else FLOAT, kept, zeros, static)
         if not level.stored:
             return self._floats(level)[0]
         if level not in self._held:
@@ -158,8 +167,10 @@ class Bank:
             "method": self.method,
             "bits": level.bits,
             "columns": None if level.columns is None else digest(list(level.columns)),
-            "group": group_size(len(columns), level.bits, self.capabilities),
+            "group": group_size(len(columns), level.bits, self.capabilities, level.static),
         }
+        if level.static:
+            key["static"] = True
         if level.zeros is not None:
             key["zeros"] = [self.thinning, level.zeros.share, level.zeros.neighbours]
         if self._calibrates(level):
@@ -174,8 +185,12 @@ class Bank:
         made: torch.Tensor | QuantizedTensor
         made, moment = self._floats(level)
         if level.bits < FLOAT:
-            group = group_size(made.shape[1], level.bits, self.capabilities)
-            made = self.quantizer.quantize(made, level.bits, group, moment)
+            group = group_size(made.shape[1], level.bits, self.capabilities, level.static)
+            if level.static:
+                # Integer products have no zero points to take off, and 8 bits do with any quantizer.
+                made = replace(Symmetric().quantize(made, level.bits, group), reads=self._reads(level))
+            else:
+                made = self.quantizer.quantize(made, level.bits, group, moment)
         self.made += 1
         self._write(self._path(level), made, level.bits)
         return made
@@ -194,12 +209,21 @@ class Bank:
             weight = self.mask.thin(weight, level.zeros, moment)
         return weight, moment
 
+    def _reads(self, level: Level) -> tuple[float, float]:
+        """Return the range of what a level's columns multiply."""
+        assert self.calibration is not None
+        low, high = self.calibration.range(level.name)
+        kept = slice(None) if level.columns is None else list(level.columns)
+        return fitted(float(low[kept].min()), float(high[kept].max()))
+
     def _calibrates(self, level: Level) -> bool:
         thinned = level.zeros is not None and self.mask is not None and self.mask.calibrated
-        return self.quantizer.calibrated or (self.repairs and level.columns is not None) or thinned
+        return self.quantizer.calibrated or level.static or (self.repairs and level.columns is not None) or thinned
 
     def _write(self, path: Path, made: torch.Tensor | QuantizedTensor, bits: int) -> None:
         parts = {WHOLE: made} if isinstance(made, torch.Tensor) else {name: getattr(made, name) for name in PARTS}
+        if isinstance(made, QuantizedTensor) and made.reads:
+            parts[READS] = torch.tensor(made.reads)
         write_tensors(path, parts, {"bits": str(bits)})
         make_room(self.folder, self.limit, path)
 
@@ -211,4 +235,6 @@ class Bank:
         parts = found[0]
         if level.bits == FLOAT:
             return parts[WHOLE]
-        return QuantizedTensor(parts["codes"], parts["scales"], parts["zero_points"], level.bits)
+        low, high = parts[READS].tolist() if level.static else (0.0, 0.0)
+        reads = (low, high) if level.static else None
+        return QuantizedTensor(parts["codes"], parts["scales"], parts["zero_points"], level.bits, reads)

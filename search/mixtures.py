@@ -66,7 +66,7 @@ def _measure(
             module = base if draft.compresses else subject.module
             stitched = draft.stitch(module, bank.codes)
             values = {name: as_floats(value).float() for name, value in stitched.tensors.items()}
-            after = run(module, draft, values, inputs).logits.double().log_softmax(-1)
+            after = run(module, draft, values, inputs, stitched.reads).logits.double().log_softmax(-1)
             found.append((dict(configuration), float((before.exp() * (before - after)).sum(-1).mean())))
             progress("measuring what mixtures of levels cost", (number + 1) / len(drawn))
     return found

@@ -80,5 +80,7 @@ def lacking(evaluator: Evaluator, configuration: Configuration, capabilities: Ca
     codes = [form for form in draft.forms(shapes).values() if form.bits in capabilities.bits and form.bits < 16]
     groups = {(c.bits, c.group) for c in codes if c.group not in (*capabilities.group_sizes, c.shape[1])}
     found += [f"{width} bits in groups of {group}" for width, group in sorted(groups)]
+    left = draft.left(draft.static)
+    found += sorted({f"{draft.bits[n]} bits in fixed ranges" for n in left if draft.bits[n] not in capabilities.static})
     found += [draft.precision] if draft.precision not in capabilities.precisions else []
     return " and ".join(found)

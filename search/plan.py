@@ -14,6 +14,7 @@ from slimfront.search.naming import check_names
 from slimfront.search.preparation import anatomy_on, lay_space
 from slimfront.search.samplers import SAMPLERS
 from slimfront.search.tournament import lengths
+from slimfront.spaces.axes.bits import STATIC, offers
 from slimfront.spaces.space import Space
 from slimfront.studies.cache import cache_root
 from slimfront.studies.errors import SlimfrontError
@@ -82,9 +83,9 @@ def describe_plan(study: Study, subject: Subject, space: Space) -> list[str]:
         if name not in space.capabilities.precisions
     ]
     lines += [
-        f"  left out: {level} bits: {study.target.runtime} does not pack them"
+        f"  left out: {level} bits: {study.target.runtime} does not {'run' if level in STATIC else 'pack'} them"
         for level in (study.space.bits.levels or () if study.space.bits else ())
-        if level not in space.capabilities.bits
+        if level not in offers(space.capabilities)
     ]
     lines += [f"  left out: {name}: {reason}" for name, reason in space.anatomy.refused.items()]
     return lines

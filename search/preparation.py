@@ -22,7 +22,7 @@ from slimfront.studies.subject import Subject
 
 ANATOMY = "anatomy.json"
 # Counted up when a walk finds something else: what is in the cache is then walked again.
-WALK_VERSION = 2
+WALK_VERSION = 3
 
 
 def objectives_of(study: Study) -> dict[str, Objective]:
@@ -94,4 +94,4 @@ def levels(space: Space, scores: Scores, repairs: bool) -> Iterator[Level]:
             if bits < 16:
                 columns = slices[name].columns if name in slices else None
                 kept = None if columns is None else tuple(columns.tolist())
-                yield Level(name, bits, kept, draft.zeros.get(name))
+                yield Level(name, bits, kept, draft.zeros.get(name), name in draft.static)

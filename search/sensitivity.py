@@ -12,11 +12,12 @@ import numpy as np
 import torch
 from slimfront.search.bank import Bank
 from slimfront.spaces.draft import Draft, Scores
+from slimfront.spaces.ranges import Range, rounded_in
 from slimfront.spaces.space import Space
 from slimfront.spaces.structure import Anatomy
 from slimfront.spaces.surgery import Slice
 from slimfront.studies.cache import cached, digest
-from slimfront.studies.compressed import as_floats
+from slimfront.studies.compressed import QuantizedTensor, as_floats
 from slimfront.studies.dense import tensors
 from slimfront.studies.subject import Subject
 from torch import nn
@@ -44,6 +45,11 @@ class _Layer:
         if isinstance(self.module, nn.Embedding):
             return delta[self.read].expand(self.made.shape)
         return self.read @ delta.T
+
+    def rounding(self, weight: torch.Tensor, reads: Range) -> torch.Tensor:
+        """Return how the output changes when what is read is rounded in a range."""
+        assert self.read is not None
+        return (rounded_in(self.read, reads) - self.read) @ weight.T
 
     def removal(self) -> torch.Tensor:
         """Return how the output changes when what is read is given on as it is."""
@@ -183,6 +189,8 @@ def _moves(draft: Draft, bank: Bank, layers: Mapping[str, _Layer], rows: int) ->
         if delta is None:
             continue
         change = layers[name].change(delta)
+        if reads := _reads(draft, bank, f"{name}.weight"):
+            change = change + layers[name].rounding(bank.weights[f"{name}.weight"].detach(), reads)
         total = total + _moved(layers[name], change, rows)
     for block in draft.gone():
         total = total + _moved(layers[block.name], layers[block.name].removal(), rows)
@@ -204,13 +212,19 @@ def _by_sentence(moves: torch.Tensor, rows: int) -> torch.Tensor:
 def _delta(draft: Draft, bank: Bank, name: str, cut: Slice) -> torch.Tensor | None:
     """Return how a weight changes, or None where it does not: a removed unit is one that nobody reads."""
     weight = bank.weights[name].detach()
-    bits, zeros = draft.bits.get(name, 32), draft.zeros.get(name)
+    bits, zeros, static = draft.bits.get(name, 32), draft.zeros.get(name), name in draft.static
     if cut.columns is not None:
         change = -weight
         change[:, cut.columns] += as_floats(bank.codes(name, 32, cut.columns))
         return change
     if zeros is not None:
-        return as_floats(bank.codes(name, bits, None, zeros)) - weight
+        return as_floats(bank.codes(name, bits, None, zeros, static)) - weight
     if bits == 16:
         return weight.half().float() - weight
-    return as_floats(bank.codes(name, bits, None)) - weight if bits < 16 else None
+    return as_floats(bank.codes(name, bits, None, None, static)) - weight if bits < 16 else None
+
+
+def _reads(draft: Draft, bank: Bank, name: str) -> Range | None:
+    """Return the range in which what a weight multiplies is rounded, or None where it is not."""
+    codes = bank.codes(name, draft.bits[name], None, None, True) if name in draft.static else None
+    return codes.reads if isinstance(codes, QuantizedTensor) else None

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from slimfront.spaces.criteria import CRITERIA
 from slimfront.spaces.criteria.criterion import LabelledBatch
 from slimfront.spaces.draft import Scores
-from slimfront.spaces.moments import second_moments
+from slimfront.spaces.moments import Moments, Ranges, watch
 from slimfront.spaces.structure import Anatomy
 from slimfront.studies.cache import cached, digest
 from slimfront.studies.dense import tensors
@@ -25,6 +25,8 @@ from torch import nn
 
 Progress = Callable[[str, float], None]
 FILE, ROWS = "values.safetensors", 32
+# What follows a weight's name where the ends of ranges are kept; counted up when calibration finds something else.
+ENDS, CALIBRATION = "/ends", 1
 
 
 def importance(subject: Subject, anatomy: Anatomy, spec: SparsitySpec | None, progress: Progress) -> Scores:
@@ -61,7 +63,7 @@ class Calibration:
     """What the linear layers read on sentences of the train split.
 
     Attributes:
-        file: Second moments by weight, ``(columns, columns)``.
+        file: Second moments by weight, ``(columns, columns)``, and the ends of each column's range, ``(2, columns)``.
         data: SHA-256 of the sentences.
     """
 
@@ -70,8 +72,22 @@ class Calibration:
 
     def moment(self, weight: str) -> torch.Tensor | None:
         """Return the second moments of what a weight multiplies, or None where it is no linear layer's."""
+        return self._read(weight)
+
+    def range(self, weight: str) -> torch.Tensor:
+        """Return the least and largest value of each column that a linear layer's weight multiplies, ``(2, columns)``.
+
+        Raises:
+            KeyError: the weight is no linear layer's.
+        """
+        found = self._read(f"{weight}{ENDS}")
+        if found is None:
+            raise KeyError(weight)
+        return found
+
+    def _read(self, name: str) -> torch.Tensor | None:
         with safe_open(self.file, framework="pt") as stream:
-            found: torch.Tensor | None = stream.get_tensor(weight) if weight in stream.keys() else None  # noqa: SIM118
+            found: torch.Tensor | None = stream.get_tensor(name) if name in stream.keys() else None  # noqa: SIM118
         return found
 
 
@@ -79,14 +95,16 @@ def calibration(subject: Subject, rows: int, progress: Progress) -> Calibration:
     """Return what every linear layer reads, from the cache where it is there."""
     rows = min(rows, len(subject.train))
     data = digest([subject.train.fingerprint(), rows])
-    key = {"weights": subject.weights, "data": data, "torch": torch.__version__}
+    key = {"weights": subject.weights, "data": data, "torch": torch.__version__, "version": CALIBRATION}
     layers = [name for name, part in subject.module.named_modules() if isinstance(part, nn.Linear)]
 
     def build(folder: Path) -> None:
         batches = _labelled(subject.train, rows, "watching what every layer reads", progress)
         with torch_threads(fitting(subject.module)):
-            found = second_moments(subject.module, layers, batches)
-        save_file({f"{name}.weight": moment for name, moment in found.items()}, folder / FILE)
+            watch(subject.module, layers, batches, [moments := Moments(), ranges := Ranges()])
+        found = {f"{name}.weight": moment for name, moment in moments.found().items()}
+        found |= {f"{name}.weight{ENDS}": ends for name, ends in ranges.found().items()}
+        save_file(found, folder / FILE)
 
     return Calibration(cached("moments", key, build) / FILE, data)
 

@@ -32,7 +32,7 @@ def bank_of(study: Study, subject: Subject, space: Space, progress: Progress) ->
     repairs = sparsity is not None and CRITERIA.get(sparsity.criterion, where="space.sparsity.criterion").repairs
     thinning = study.space.unstructured.mask if study.space.unstructured else ""
     mask = MASKS.get(thinning, where="space.unstructured.mask")() if thinning else None
-    calibrated = repairs or quantizer.calibrated or (mask is not None and mask.calibrated)
+    calibrated = repairs or quantizer.calibrated or space.static or (mask is not None and mask.calibrated)
     weights = dict(subject.module.named_parameters())
     return Bank(
         weights=weights,

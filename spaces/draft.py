@@ -22,12 +22,17 @@ class Codes(Protocol):
     """Gives the dense model's weights at a level, wherever they come from."""
 
     def __call__(
-        self, name: str, bits: int, columns: torch.Tensor | None, zeros: Pattern | None = None
+        self,
+        name: str,
+        bits: int,
+        columns: torch.Tensor | None,
+        zeros: Pattern | None = None,
+        static: bool = False,
     ) -> torch.Tensor | QuantizedTensor:
         """Return all rows of a weight, of which only ``columns`` are kept (all where None).
 
         Below 16 bits they are codes, else floats. Columns that are kept may make up for those that are not. Where
-        ``zeros`` is given single weights are zero.
+        ``zeros`` is given single weights are zero. With ``static`` the codes come with the range of what they multiply.
         """
 
 
@@ -69,6 +74,7 @@ class Draft:
         precision: The inference precision.
         keep: Ascending indices of the units kept, by structure; absent means all.
         bits: Bit-width by weight; absent means 32.
+        static: Weights in codes that multiply activations in a fixed range.
         zeros: Which single weights become zero, by weight; absent means none.
         skipped: Names of blocks that are removed whole; what else was chosen for them does not count.
         rows: So many rows of the vocabulary are kept, the first ones; None means all.
@@ -81,6 +87,7 @@ class Draft:
     precision: str
     keep: dict[str, list[int]] = field(default_factory=dict)
     bits: dict[str, int] = field(default_factory=dict)
+    static: set[str] = field(default_factory=set)
     zeros: dict[str, Pattern] = field(default_factory=dict)
     skipped: set[str] = field(default_factory=set)
     rows: int | None = None
@@ -126,7 +133,8 @@ class Draft:
         for name in self.left(shapes):
             cut = slices.get(name, Slice()).shape(shapes[name])
             bits = self.bits.get(name, 32)
-            found[name] = Form(bits, cut, group_size(cut[1], bits, self.capabilities) if bits < 16 else 0)
+            static = name in self.static
+            found[name] = Form(bits, cut, group_size(cut[-1], bits, self.capabilities, static), static)
         return found
 
     def stitch(self, dense: nn.Module, codes: Codes) -> CompressedModel:
@@ -141,7 +149,7 @@ class Draft:
     def _stitched(self, name: str, value: torch.Tensor, cut: Slice, codes: Codes) -> torch.Tensor | QuantizedTensor:
         bits, zeros = self.bits.get(name, 32), self.zeros.get(name)
         whole = bits >= 16 and cut.columns is None and zeros is None
-        found = value if whole else codes(name, bits, cut.columns, zeros)
+        found = value if whole else codes(name, bits, cut.columns, zeros, name in self.static)
         if isinstance(found, QuantizedTensor):
             return found.rows(cut.rows)
         return Slice(rows=cut.rows).of(found).to(torch.float16 if bits == 16 else value.dtype)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from slimfront.spaces.axes import AXES, Axis
+from slimfront.spaces.axes.bits import STATIC
 from slimfront.spaces.axes.depth import PREFIX as DEPTH
 from slimfront.spaces.axes.depth import removed_blocks
 from slimfront.spaces.configuration import Configuration
@@ -71,6 +72,11 @@ class Space:
     def free(self) -> dict[str, Domain]:
         """What is searched: the domains of all parameters that are not fixed."""
         return {name: domain for name, domain in self.domains.items() if name not in self.fixed}
+
+    @property
+    def static(self) -> bool:
+        """Whether some layers may read in ranges that are fixed beforehand."""
+        return any(value in STATIC for domain in self.domains.values() for value in domain.values)
 
     @property
     def points(self) -> int:

@@ -116,6 +116,7 @@ class Anatomy:
         refused: Structures that were found but cannot be pruned, with the reason.
         blocks: Blocks that can be removed whole, in order.
         vocabulary: The table of tokens, where rows of it may be removed.
+        linear: Names of the weights that linear layers, and nothing else, multiply.
     """
 
     structures: tuple[Structure, ...]
@@ -123,6 +124,7 @@ class Anatomy:
     refused: Mapping[str, str]
     blocks: tuple[Block, ...] = ()
     vocabulary: Vocabulary | None = None
+    linear: tuple[str, ...] = ()
 
     def within(self, block: Block) -> tuple[Structure, ...]:
         """Return the structures of a block."""
@@ -147,7 +149,7 @@ class Anatomy:
         groups = tuple(WeightGroup(g["name"], g["role"], tuple(g["weights"])) for g in data["groups"])
         blocks = tuple(Block(b["name"], tuple(b["weights"]), b["wrapped"]) for b in data["blocks"])
         vocabulary = Vocabulary(**data["vocabulary"]) if data.get("vocabulary") else None
-        return cls(tuple(structures), groups, dict(data["refused"]), blocks, vocabulary)
+        return cls(tuple(structures), groups, dict(data["refused"]), blocks, vocabulary, tuple(data["linear"]))
 
 
 def walk(module: nn.Module, inputs: Inputs) -> Anatomy:
@@ -184,7 +186,9 @@ def walk(module: nn.Module, inputs: Inputs) -> Anatomy:
             structures.append(Structure(name, kind, producers, consumer, width // size, size, recipe, rows, biased))
     roles = _roles(candidates, order, blocks)
     groups = tuple(_weight_groups(module, roles, blocks))
-    return Anatomy(tuple(structures), groups, refused, find_blocks(module, inputs))
+    linear = {f"{name}.weight" for name in order}
+    weights = tuple(name for group in groups for name in group.weights if name in linear)
+    return Anatomy(tuple(structures), groups, refused, find_blocks(module, inputs), linear=weights)
 
 
 def _linear(module: nn.Module, name: str) -> nn.Linear:

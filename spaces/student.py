@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from slimfront.spaces.blocks import skipped
 from slimfront.spaces.draft import Codes, Draft
 from slimfront.spaces.quantizers.affine import nearest
+from slimfront.spaces.ranges import Range, rounding
 from slimfront.studies.compressed import CompressedModel, QuantizedTensor
 from torch import nn
 from torch.func import functional_call
@@ -19,7 +21,9 @@ Inputs = Mapping[str, torch.Tensor]
 Values = Mapping[str, torch.Tensor]
 
 
-def run(module: nn.Module, draft: Draft, values: Values, inputs: Inputs) -> Any:
+def run(
+    module: nn.Module, draft: Draft, values: Values, inputs: Inputs, reads: Mapping[str, Range] = MappingProxyType({})
+) -> Any:
     """Return what ``module`` computes with a draft's parameters in place of its own.
 
     Args:
@@ -27,8 +31,9 @@ def run(module: nn.Module, draft: Draft, values: Values, inputs: Inputs) -> Any:
         draft: Says which units are left.
         values: Parameters by name, of the shapes that the draft gives them.
         inputs: Keywords of the module's ``forward``, ``(rows, tokens)`` each.
+        reads: Ranges in which what linear layers read is rounded, by weight.
     """
-    with _shaped(module, draft):
+    with _shaped(module, draft), rounding(module, reads):
         return functional_call(module, dict(values), kwargs=dict(inputs))
 
 
@@ -67,7 +72,7 @@ def straight_through(weight: torch.Tensor, grid: QuantizedTensor) -> torch.Tenso
 def rounded(weight: torch.Tensor, grid: QuantizedTensor) -> QuantizedTensor:
     """Return a weight in the nearest codes of a grid."""
     codes = nearest(weight.reshape(grid.codes.shape), grid.scales, grid.zero_points, grid.bits)
-    return QuantizedTensor(codes, grid.scales, grid.zero_points, grid.bits)
+    return replace(grid, codes=codes)
 
 
 class Student:
@@ -97,7 +102,8 @@ class Student:
 
     def __call__(self, inputs: Inputs) -> Any:
         """Return the module's output, ``logits`` among it, differentiable after :attr:`trained`."""
-        return run(self.module, self.draft, self._fixed | {n: self._effective(n) for n in self.trained}, inputs)
+        values = self._fixed | {name: self._effective(name) for name in self.trained}
+        return run(self.module, self.draft, values, inputs, self._stitched.reads)
 
     def _weight(self, name: str) -> torch.Tensor:
         """Return a float weight in which zeros stay zeros."""

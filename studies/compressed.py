@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import nn
@@ -19,12 +19,14 @@ class Capabilities:
         precisions: Inference precisions of this machine; the first is the reference of the dense model.
         groups: The widest group that the study allows codes of a width, by bits; 0 is a whole row. Where it says
             nothing, each width has what suits it.
+        static: Widths of codes that it also multiplies by activations whose range was fixed beforehand.
     """
 
     bits: tuple[int, ...]
     group_sizes: tuple[int, ...]
     precisions: tuple[str, ...]
     groups: Mapping[int, int] = field(default_factory=dict)
+    static: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,14 @@ class QuantizedTensor:
         scales: ``(rows, groups, 1)`` float16.
         zero_points: ``(rows, groups, 1)`` uint8, each below ``2 ** bits``.
         bits: Width of a code.
+        reads: Range in which what it multiplies is rounded to 256 levels, or None where ranges are found at run time.
     """
 
     codes: torch.Tensor
     scales: torch.Tensor
     zero_points: torch.Tensor
     bits: int
+    reads: tuple[float, float] | None = None
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -53,7 +57,7 @@ class QuantizedTensor:
         """Return only some rows (all where None): the codes of a row do not depend on the other rows."""
         if kept is None:
             return self
-        return QuantizedTensor(self.codes[kept], self.scales[kept], self.zero_points[kept], self.bits)
+        return replace(self, codes=self.codes[kept], scales=self.scales[kept], zero_points=self.zero_points[kept])
 
     def dequantize(self) -> torch.Tensor:
         """Return the matrix as float32, ``(rows, columns)``."""
@@ -74,17 +78,19 @@ class Form:
         bits: Width of a code; 16 and 32 are floating point.
         shape: Its shape.
         group: Columns that share a scale; 0 for floating point.
+        static: Whether what it multiplies is rounded in a fixed range.
     """
 
     bits: int
     shape: tuple[int, ...]
     group: int = 0
+    static: bool = False
 
     @classmethod
     def of(cls, tensor: torch.Tensor | QuantizedTensor) -> Form:
         """Return the form of a tensor."""
         if isinstance(tensor, QuantizedTensor):
-            return cls(tensor.bits, tensor.shape, tensor.codes.shape[-1])
+            return cls(tensor.bits, tensor.shape, tensor.codes.shape[-1], tensor.reads is not None)
         return cls(16 if tensor.dtype == torch.float16 else 32, tuple(tensor.shape))
 
 
@@ -124,3 +130,9 @@ class CompressedModel:
     kept: Mapping[str, int] = field(default_factory=dict)
     precision: str = "f32"
     skipped: frozenset[str] = frozenset()
+
+    @property
+    def reads(self) -> dict[str, tuple[float, float]]:
+        """Ranges in which what weights multiply is rounded, by weight, where they are fixed."""
+        codes = {name: tensor for name, tensor in self.tensors.items() if isinstance(tensor, QuantizedTensor)}
+        return {name: tensor.reads for name, tensor in codes.items() if tensor.reads}

@@ -57,16 +57,28 @@ def _group(value: object) -> object:
 Group = Annotated[int | Literal["row"], BeforeValidator(_group)]
 
 
+def _bits(value: object) -> object:
+    if (isinstance(value, int) and not isinstance(value, bool)) or (isinstance(value, str) and STATIC.fullmatch(value)):
+        return value
+    raise ValueError("this is no level; write a number of bits, or '8-static'")
+
+
+STATIC = re.compile("[0-9]{1,2}-static")
+BitLevel = Annotated[int | str, BeforeValidator(_bits)]
+
+
 class BitsSpec(Strict):
-    """Bit-width of each weight group; ``levels`` absent means all that the target packs.
+    """Bit-width of each weight group; ``levels`` absent means all that the target offers.
 
     Attributes:
+        levels: Bits of a weight, or ``8-static``: 8 bits, and as many of what a linear layer reads, in a fixed range.
         groups: By width, how many weights of a row share a scale at most, or ``row``.
-        rows: Sentences of the train split that calibrate quantizers, masks, and weights that make up for removed ones.
+        rows: Sentences of the train split that calibrate quantizers, masks, fixed ranges, and weights that make up for
+            removed ones.
     """
 
     granularity: Granularity = "layer"
-    levels: tuple[int, ...] | None = Field(default=None, min_length=1, strict=False)
+    levels: tuple[BitLevel, ...] | None = Field(default=None, min_length=1, strict=False)
     quantizer: str = "affine"
     groups: dict[Annotated[int, Field(strict=False)], Group] = Field(default_factory=dict)
     rows: int = Field(default=256, ge=1)

@@ -6,6 +6,7 @@ import copy
 import json
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,17 +93,24 @@ def codes_of(module: Any, capabilities: Any) -> Callable[..., Any]:
     """Return a source of weights that quantizes whatever it is asked for."""
     from slimfront.spaces.masks import MASKS
     from slimfront.spaces.quantizers import QUANTIZERS
+    from slimfront.spaces.quantizers.clipped import Symmetric
     from slimfront.spaces.quantizers.quantizer import group_size
+    from slimfront.spaces.ranges import fitted
 
     quantizer, weights = QUANTIZERS.get("affine", where="x")(), dict(module.named_parameters())
 
-    def codes(name: str, bits: int, columns: torch.Tensor | None, zeros: Any = None) -> Any:
+    def codes(name: str, bits: int, columns: torch.Tensor | None, zeros: Any = None, static: bool = False) -> Any:
         weight = weights[name].detach() if columns is None else weights[name].detach()[:, columns]
         if zeros:
             weight = MASKS.get("magnitude", where="x")().thin(weight, zeros)
         if bits >= 16:
             return weight
-        return quantizer.quantize(weight, bits, group_size(weight.shape[1], bits, capabilities))
+        group = group_size(weight.shape[1], bits, capabilities, static)
+        return (
+            replace(Symmetric().quantize(weight, bits, group), reads=fitted(-0.25, 0.35))
+            if static
+            else quantizer.quantize(weight, bits, group)
+        )
 
     return codes
 

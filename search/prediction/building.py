@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -267,7 +267,7 @@ def _of(name: str, forms: Mapping[str, Form]) -> Form | None:
 def _mark(forms: dict[Form, int], form: Form | None) -> int:
     if form is None:
         return 0
-    bare = Form(form.bits, (), form.group)
+    bare = replace(form, shape=())
     return 1 << forms.setdefault(bare, len(forms))
 
 

@@ -166,7 +166,7 @@ class Tables:
             "size": [term.to_json() for term in self.size],
             "download": [term.to_json() for term in self.download],
             "marks": [term.to_json() for term in self.marks],
-            "forms": [[form.bits, form.group] for form in self.forms],
+            "forms": [[form.bits, form.group, form.static] for form in self.forms],
             "precision": self.precision.to_json(),
             "latency": {mode: [term.to_json() for term in terms] for mode, terms in self.latency.items()},
             "losses": [values.tolist() for values in self.losses],
@@ -184,7 +184,7 @@ class Tables:
         return cls(
             {name: tuple(values) for name, values in data["domains"].items()},
             tuple(Term.from_json(term, int) for term in data["size"]),
-            tuple(Form(bits, (), group) for bits, group in data["forms"]),
+            tuple(Form(bits, (), group, static) for bits, group, static in data["forms"]),
             tuple(Term.from_json(term, int) for term in data["marks"]),
             Term.from_json(data["precision"], int),
             {mode: tuple(Term.from_json(term) for term in terms) for mode, terms in data["latency"].items()},

@@ -127,8 +127,7 @@ class Bench:
             yield self.space.draft(self.scores, configuration)
 
     def _products(self, draft: Draft) -> dict[str, Form]:
-        forms = draft.forms({name: self.shapes[name] for name in self.blueprint.products})
-        return {name: Form(form.bits, form.shape, form.group) for name, form in forms.items()}
+        return draft.forms({name: self.shapes[name] for name in self.blueprint.products})
 
     def _measure(self, progress: Progress) -> Json:
         """Profile each kernel on the dense and on the most cut model.

@@ -10,7 +10,7 @@ from slimfront.studies.compressed import Capabilities, QuantizedTensor
 from slimfront.studies.registry import Registry
 
 # Fewer bits need narrower groups; 8 bits are near lossless with one scale per row, which also runs fastest.
-ROW = 0
+ROW, FLOATING = 0, 16
 SUITABLE = {8: ROW, 6: 128, 4: 64, 3: 32, 2: 32}
 
 
@@ -40,8 +40,15 @@ class Quantizer(ABC):
 QUANTIZERS: Registry[Quantizer] = Registry("quantizer", "slimfront.spaces.quantizers")
 
 
-def group_size(columns: int, bits: int, capabilities: Capabilities) -> int:
-    """Return the group for a row: the widest that the target runs, that divides it and suits the bits."""
+def group_size(columns: int, bits: int, capabilities: Capabilities, static: bool = False) -> int:
+    """Return the group for a row: the widest that the target runs, that divides it and suits the bits; 0 for floats.
+
+    Where activations lie in a fixed range it is the whole row: their products are then summed as integers.
+    """
+    if bits >= FLOATING:
+        return 0
+    if static:
+        return columns
     widest = capabilities.groups.get(bits, SUITABLE.get(bits, ROW))
     if widest == ROW:
         return columns

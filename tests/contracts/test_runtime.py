@@ -12,7 +12,10 @@ import pytest
 import torch
 from slimfront.objectives.runtimes import RUNTIMES
 from slimfront.objectives.runtimes.artifact import Artifact
+from slimfront.spaces.assembly import assembled
+from slimfront.spaces.axes.bits import offers
 from slimfront.spaces.axes.vocabulary import REMOVED
+from slimfront.spaces.ranges import rounding
 from slimfront.spaces.space import Space
 from slimfront.spaces.structure import walk
 from slimfront.studies.compressed import Form
@@ -44,7 +47,7 @@ def test_artifact_computes_what_the_compressed_module_computes(name: str, kind: 
         depth=DepthSpec(levels=(0.5,)),
         sparsity=SparsitySpec(levels=(0.5,)),
         vocabulary=VocabularySpec(levels=(0.5,)),
-        bits=BitsSpec(levels=capabilities.bits[:-1]),
+        bits=BitsSpec(),
     )
     names = [block.name for block in anatomy.blocks]
     left = runtime.removable(module, inputs, names, kind)
@@ -59,7 +62,7 @@ def test_artifact_computes_what_the_compressed_module_computes(name: str, kind: 
     space = Space(spec, anatomy, capabilities)
     blueprint = runtime.prepare(module, inputs, {s.name: s.cut() for s in anatomy.structures}, removals, kind)
     scores = {s.name: torch.arange(s.units).float() for s in anatomy.structures}
-    levels = capabilities.bits
+    levels = offers(capabilities)
     mixed = {
         parameter: levels[number % len(levels)] if parameter.startswith("bits/") else domain.values[number % 2]
         for number, (parameter, domain) in enumerate(space.domains.items())
@@ -78,15 +81,17 @@ def test_artifact_computes_what_the_compressed_module_computes(name: str, kind: 
         for key, tensor in compressed.tensors.items():
             value = tensor.float() if isinstance(tensor, torch.Tensor) else tensor.dequantize()
             cut.get_parameter(key).data = value
-        with torch.no_grad():
+        if number:
+            assert bool(compressed.reads) == bool(capabilities.static)
+        with torch.no_grad(), rounding(cut, compressed.reads):
             expected = cut(**inputs).logits.numpy()
         assert np.allclose(runtime.load(Artifact.open(tmp_path / str(number))).run(batch), expected, atol=0.02)
         assert artifact.size() == sum((artifact.folder / file).stat().st_size for file in artifact.files)
         forms = {key: Form.of(tensor) for key, tensor in compressed.tensors.items()}
         assert forms == draft.forms({key: value.shape for key, value in module.named_parameters()})
         assert artifact.size() == blueprint.size(forms, draft.kept, draft.skipped)
-        apart = [blueprint.frame_size({}, {name}) - blueprint.frame_size({}) for name in draft.skipped]
-        assert blueprint.frame_size(draft.kept, draft.skipped) == blueprint.frame_size(draft.kept) + sum(apart)
+        blocks = [blueprint.frame_size({}, {name}) - blueprint.frame_size({}) for name in draft.skipped]
+        assert blueprint.frame_size(draft.kept, draft.skipped) == blueprint.frame_size(draft.kept) + sum(blocks)
         products = [key for key in blueprint.products if key in forms]
         mode = runtime.mode([forms[key] for key in products], compressed.precision)
         assert all(runtime.kernel(forms[key], mode) for key in products)
@@ -98,6 +103,30 @@ def test_artifact_computes_what_the_compressed_module_computes(name: str, kind: 
         if number < 2:
             assert blueprint.lower(compressed, tmp_path / f"again-{number}").files == artifact.files
     assert sizes[1] < sizes[0] and max(sizes[2:4]) < sizes[1] and sizes[4] < min(sizes[2:4])
+
+
+@pytest.mark.parametrize("kind", ["distilbert", "gpt2"])
+def test_activations_are_rounded_in_their_ranges(kind: str, tmp_path: Path) -> None:
+    module, inputs = make_encoder(kind), example_inputs()
+    runtime = RUNTIMES.get("openvino", where="x")(TargetSpec())
+    anatomy = walk(module, inputs)
+    space = Space(SpaceSpec(depth=DepthSpec(), bits=BitsSpec()), anatomy, runtime.supports())
+    removals = {block.name: block.remove for block in anatomy.blocks}
+    blueprint = runtime.prepare(module, inputs, {}, removals, f"{kind}-static")
+    values = {name: "8-static" if name.startswith("bits/") else "kept" for name in space.domains}
+    first = next(name for name in space.domains if name.startswith("depth/"))
+    for configuration in (space.canonical(values), space.canonical({**values, first: "removed"})):
+        draft = space.draft({}, configuration)
+        compressed = draft.stitch(module, codes_of(module, runtime.supports()))
+        assert set(compressed.reads) == set(draft.left(anatomy.linear))
+        stitched, batch = assembled(module, draft, compressed.tensors), {k: v.numpy() for k, v in inputs.items()}
+        with torch.no_grad():
+            floats = stitched(**inputs).logits.numpy()
+            with rounding(stitched, compressed.reads):
+                expected = stitched(**inputs).logits.numpy()
+        session = runtime.load(blueprint.lower(compressed, tmp_path / str(len(draft.skipped))))
+        apart = np.abs(session.run(batch) - expected).max()
+        assert apart < 0.1 * np.abs(floats - expected).max()
 
 
 @pytest.mark.parametrize("name", RUNTIMES.names())

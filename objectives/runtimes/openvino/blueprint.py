@@ -12,7 +12,7 @@ from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.objectives.runtimes.openvino.execution import PRODUCT_NODES, mode_of, node_times, options
 from slimfront.objectives.runtimes.openvino.image import MODEL, WEIGHTS
 from slimfront.objectives.runtimes.openvino.layers import aligned
-from slimfront.objectives.runtimes.openvino.parameters import payload
+from slimfront.objectives.runtimes.openvino.parameters import READS, payload
 from slimfront.objectives.runtimes.openvino.template import Template
 from slimfront.objectives.runtimes.runtime import Blueprint
 from slimfront.studies.compressed import CompressedModel, Cut, Form, QuantizedTensor
@@ -97,8 +97,8 @@ class OpenVinoBlueprint(Blueprint):
         times = node_times(text, data, options(mode, self._threads), request, repeats, reference)
         found = dict.fromkeys((*self._products, *self._units, *self._template.passages, ""), 0.0)
         for node, kind, spent in times:
-            owner = self._template.owners.get(node, "")
-            if owner in self._products and not kind.startswith(PRODUCT_NODES):
+            owner = self._template.owners.get(node, node.partition(READS)[0])
+            if owner in self._products and not kind.startswith((*PRODUCT_NODES, "FakeQuantize")):
                 owner = next((block for block in self._template.passages if owner.startswith(f"{block}.")), "")
             found[owner if owner in found else ""] += spent
         return found

@@ -22,7 +22,7 @@ WARM_UP = 3
 
 def mode_of(forms: Iterable[Form], precision: str) -> str:
     """Return the inference precision and the dynamic quantization group, 0 for none, such as ``bf16/64``."""
-    codes = {form for form in forms if form.bits in INTEGER_KERNELS}
+    codes = {form for form in forms if form.bits in INTEGER_KERNELS and not form.static}
     if precision != "f32" and any(form.bits == 2 for form in codes):
         # OpenVINO 2026.4 returns an empty output for 2-bit weights with quantized bf16 activations.
         return f"{precision}/0"
@@ -33,6 +33,8 @@ def mode_of(forms: Iterable[Form], precision: str) -> str:
 def kernel_of(form: Form, mode: str) -> str | None:
     """Return the kernel that multiplies a matrix; see :meth:`Runtime.kernel`."""
     precision, _, group = mode.partition("/")
+    if form.static:
+        return f"{precision}/i{form.bits}"
     if form.bits not in INTEGER_KERNELS:
         # Two floating-point widths are the same once compiled.
         return f"{precision}/{min(form.bits, 16)}"

@@ -26,7 +26,7 @@ from slimfront.studies.schema import TargetSpec
 from torch import nn
 
 # Counted up when the template's form changes: templates in the cache are then made anew.
-TEMPLATE_VERSION = 3
+TEMPLATE_VERSION = 4
 REMOVABLE = "blocks.json"
 # How often a model whose answers are no numbers is loaded again before that is believed.
 RELOADS = 3
@@ -91,7 +91,7 @@ class OpenVino(Runtime):
 
         found = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         precisions = tuple(name for key, name in PRECISIONS.items() if key in found)
-        return Capabilities((2, 3, 4, 6, 8, 16, 32), (128, 64, 32), ("f32", *precisions))
+        return Capabilities((2, 3, 4, 6, 8, 16, 32), (128, 64, 32), ("f32", *precisions), static=(8,))
 
     def mode(self, forms: Iterable[Form], precision: str) -> str:
         """See :meth:`Runtime.mode`."""

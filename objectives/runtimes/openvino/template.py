@@ -11,13 +11,15 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 from slimfront.objectives.runtimes.openvino.layers import Layers, Output, edge
-from slimfront.objectives.runtimes.openvino.parameters import Feed, write
+from slimfront.objectives.runtimes.openvino.parameters import Feed, fix_range, write
 from slimfront.objectives.runtimes.passages import Passage
 from slimfront.objectives.runtimes.twins import Gap, Width
 from slimfront.studies.compressed import Form
 
 Bytes = npt.NDArray[np.uint8]
-# Layer ids set aside for one parameter.
+# A layer's id and the number of an output.
+Port = tuple[int, int]
+# Layer ids set aside for one parameter, beside one for each product in which it stands.
 MOST_LAYERS = 16
 TEXT, BLOB = "template.json", "constants.bin"
 
@@ -81,33 +83,46 @@ class Template:
             missing: Units removed by structure; absent means none.
             skipped: Blocks that are removed whole.
         """
-        written = Layers(self.first, len(self.constants))
+        written, room = Layers(self.first, len(self.constants)), spacing(self.feeds)
+        rounded: set[tuple[int, int]] = set()
+        around = self._around(skipped)
         for number, (name, feed) in enumerate(self.feeds.items()):
             if name not in forms:
                 continue
-            written.next = self.first + number * MOST_LAYERS
-            output: Output = write(name, forms[name], feed, written)
-            for layer, port in feed.ports:
-                written.connect(output, layer, port)
-        layers, edges = self._layers(missing, skipped), self._edges(skipped)
+            written.next = self.first + number * room
+            self._add(name, forms[name], written, around)
+            if forms[name].static:
+                rounded |= {(target, port) for _, _, target, port in feed.reads}
+        layers, edges = self._layers(missing, skipped), self._edges(skipped, rounded)
         parts = [self.start, layers, *written.layers, "</layers><edges>", edges, *written.edges, "</edges>", self.end]
         return "".join(parts), written.offsets
 
     def _layers(self, missing: Mapping[str, int], skipped: Collection[str]) -> str:
         return "".join(section.text(missing) for section in self.sections if section.block not in skipped)
 
-    def _edges(self, skipped: Collection[str]) -> str:
-        """Return the text of the edges; who reads what a removed block made reads what the block would have read."""
-        around = {self.passages[block].made: self.passages[block].read for block in skipped}
-        found = []
-        for source, source_port, target, target_port, block in self.edges:
-            if block in skipped:
-                continue
-            origin = (source, source_port)
-            while origin in around:
-                origin = around[origin]
-            found.append(edge(*origin, target, target_port))
-        return "".join(found)
+    def _add(self, name: str, form: Form, written: Layers, around: Mapping[Port, Port]) -> None:
+        """Add a parameter's layers and edges, and those that round what it multiplies."""
+        feed = self.feeds[name]
+        output: Output = write(name, form, feed, written)
+        for layer, port in feed.ports:
+            written.connect(output, layer, port)
+        if form.static:
+            sources = [origin((source, port), around) for source, port, _, _ in feed.reads]
+            for rounding, (_, _, target, port) in zip(fix_range(name, sources, written), feed.reads, strict=True):
+                written.connect(rounding, target, port)
+
+    def _around(self, skipped: Collection[str]) -> dict[Port, Port]:
+        """Return for what removed blocks made what they would have read."""
+        return {self.passages[block].made: self.passages[block].read for block in skipped}
+
+    def _edges(self, skipped: Collection[str], rounded: Collection[tuple[int, int]] = ()) -> str:
+        """Return the text of the edges, but of those to inputs that read what was rounded."""
+        around = self._around(skipped)
+        return "".join(
+            edge(*origin((source, source_port), around), target, target_port)
+            for source, source_port, target, target_port, block in self.edges
+            if block not in skipped and (target, target_port) not in rounded
+        )
 
     def text_size(self, missing: Mapping[str, int], skipped: Collection[str] = ()) -> int:
         """Return the bytes of the text and of the constants without any parameter."""
@@ -121,7 +136,8 @@ class Template:
     def parameter_size(self, name: str, form: Form) -> int:
         """Return the bytes that one parameter adds, text and constants, whatever the others are."""
         written = self._written(name, form)
-        return sum(len(text.encode()) for text in (*written.layers, *written.edges)) + written.end
+        replaced = sum(len(edge(*read)) for read in self.feeds[name].reads) if form.static else 0
+        return sum(len(text.encode()) for text in (*written.layers, *written.edges)) + written.end - replaced
 
     def data_size(self, name: str, form: Form) -> int:
         """Return the bytes of the constants among them."""
@@ -130,9 +146,7 @@ class Template:
     def _written(self, name: str, form: Form) -> Layers:
         """Return the layers that one parameter adds, its constants from the first byte on."""
         written = Layers(self.first, 0)
-        output = write(name, form, self.feeds[name], written)
-        for layer, port in self.feeds[name].ports:
-            written.connect(output, layer, port)
+        self._add(name, form, written, {})
         return written
 
     def patched(self, missing: Mapping[str, int]) -> Bytes:
@@ -166,10 +180,27 @@ class Template:
             end=data["end"],
             first=data["first"],
             feeds={
-                name: Feed(tuple((int(a), int(b)) for a, b in feed["ports"]), feed["transposed"], tuple(feed["shape"]))
+                name: Feed(
+                    tuple((int(a), int(b)) for a, b in feed["ports"]),
+                    feed["transposed"],
+                    tuple(feed["shape"]),
+                    tuple((int(a), int(b), int(c), int(d)) for a, b, c, d in feed["reads"]),
+                )
                 for name, feed in data["feeds"].items()
             },
             widths=tuple(Width(Gap(**w["gap"]), w["offset"], w["size"]) for w in data["widths"]),
             owners=data["owners"],
             constants=np.frombuffer((folder / BLOB).read_bytes(), dtype=np.uint8),
         )
+
+
+def origin(port: Port, around: Mapping[Port, Port]) -> Port:
+    """Return whose output is read in place of one that may be gone."""
+    while port in around:
+        port = around[port]
+    return port
+
+
+def spacing(feeds: Mapping[str, Feed]) -> int:
+    """Return how many layer ids are set aside for each parameter."""
+    return MOST_LAYERS + max((len(feed.reads) for feed in feeds.values()), default=0)

@@ -8,11 +8,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
-from slimfront.objectives.runtimes.graph import Bytes
+from slimfront.objectives.runtimes.graph import Bytes, Edge
 from slimfront.objectives.runtimes.openvino.image import Image
 from slimfront.objectives.runtimes.openvino.layers import aligned, constant_data
 from slimfront.objectives.runtimes.openvino.parameters import Feed
-from slimfront.objectives.runtimes.openvino.template import MOST_LAYERS, Section, Template
+from slimfront.objectives.runtimes.openvino.template import Section, Template, spacing
 from slimfront.objectives.runtimes.twins import (
     Gap,
     Place,
@@ -49,6 +49,7 @@ def trace(
         return None
     member = {layer: name for name, block in twins.inside.items() for layer in block.layers}
     shift = _shift(image)
+    feeds = dict(_feeds(image, twins.where, shift))
     return Template(
         sections=tuple(_sections(image, held, moved, gaps, member, shift)),
         edges=tuple(
@@ -59,8 +60,8 @@ def trace(
         passages={name: block.passage.shifted(shift) for name, block in twins.inside.items()},
         start=_start(image),
         end=_end(image),
-        first=_first_id(shift, twins.where),
-        feeds=dict(_feeds(image, twins.where, shift)),
+        first=_first_id(shift, feeds),
+        feeds=feeds,
         widths=widths,
         owners={**_block_owners(image, member), **_node_owners(image, twins.where, owned)},
         constants=constants,
@@ -162,9 +163,9 @@ def _shift(image: Image) -> int:
     return shift
 
 
-def _first_id(shift: int, where: Mapping[str, Place]) -> int:
+def _first_id(shift: int, feeds: Mapping[str, Feed]) -> int:
     first = 10 * shift
-    while first * 9 < MOST_LAYERS * len(where):
+    while first * 9 < spacing(feeds) * len(feeds):
         first *= 10
     return first
 
@@ -209,4 +210,12 @@ def _feeds(image: Image, where: Mapping[str, Place], shift: int) -> Iterator[tup
         ports = sorted((edge.target + shift, edge.target_port) for edge in edges)
         shape = image.meta(place.constants[0])["shape"]
         sizes = tuple(int(size) for size in shape.split(",") if size.strip())
-        yield name, Feed(tuple(ports), place.transposed, sizes)
+        yield name, Feed(tuple(ports), place.transposed, sizes, tuple(_reads(image, edges, shift)))
+
+
+def _reads(image: Image, edges: list[Edge], shift: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield the edges by which what a weight multiplies comes to its products."""
+    for product in (edge.target for edge in edges if image.kind(edge.target) == "MatMul" and edge.target_port == 1):
+        for edge in image.edges:
+            if (edge.target, edge.target_port) == (product, 0):
+                yield edge.source + shift, edge.source_port, product + shift, 0
