@@ -94,3 +94,17 @@ def test_levels_of_zeros_have_one_order_whatever_they_are_called() -> None:
 @functools.cache
 def walk_of_bert() -> Anatomy:
     return walk(make_encoder("bert"), example_inputs())
+
+
+def test_fixed_ranges_are_for_linear_layers_alone() -> None:
+    module, inputs = make_encoder("bert"), example_inputs()
+    anatomy, spec = walk(module, inputs), SpaceSpec(bits=BitsSpec(levels=(4, "8-static")))
+    axis = AXES.get("bits", where="space")(spec, anatomy, replace(CAPABILITIES, static=(8,)))
+    assert {domain.values for domain in axis.domains().values()} == {(32, "8-static", 4)}
+    values = axis.canonical(dict.fromkeys(axis.domains(), "8-static"))
+    draft = Draft(anatomy, {}, CAPABILITIES, "f32")
+    axis.apply(draft, values)
+    assert set(draft.bits.values()) == {8} and draft.static == set(anatomy.linear)
+    assert values["bits/bert.embeddings.embeddings"] == 8 and "bits/bert.embeddings.embeddings" in axis.domains()
+    lacking = AXES.get("bits", where="space")(spec, anatomy, CAPABILITIES)
+    assert {domain.values for domain in lacking.domains().values()} == {(32, 4)}

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from slimfront.search.bank import Bank, Level
+from slimfront.search.statistics import Calibration
 from slimfront.spaces.masks import MASKS, Pattern
 from slimfront.spaces.quantizers import QUANTIZERS
+from slimfront.spaces.ranges import fitted
 from slimfront.spaces.repair import repaired
 from slimfront.studies.compressed import Capabilities
 
@@ -73,6 +76,30 @@ def test_damaged_entries_are_made_again(damage: str) -> None:
     for level in LEVELS:
         healed.codes(level.name, level.bits, None)
     assert healed.made == 0
+
+
+def test_fixed_ranges_lie_beside_their_codes(tmp_path: Path) -> None:
+    ends = torch.stack([-torch.arange(128.0), 2 * torch.arange(128.0)])
+    save_file({"a.weight/ends": ends, "a.weight": torch.eye(128)}, tmp_path / "calibration.safetensors")
+    calibration = Calibration(tmp_path / "calibration.safetensors", "these sentences")
+
+    def bank(data: str = calibration.data) -> Bank:
+        weights = {"a.weight": WEIGHTS["a"]}
+        return replace(make(), weights=weights, calibration=replace(calibration, data=data))
+
+    first = bank()
+    whole, cut = (first.codes("a.weight", 8, columns, None, True) for columns in (None, torch.arange(64)))
+    plain = first.codes("a.weight", 8, None)
+    assert whole.reads == fitted(-127.0, 254.0) and cut.reads == fitted(-63.0, 126.0) and plain.reads is None
+    # One scale a row and no zero point: products are sums of integers.
+    assert whole.scales.shape == (48, 1, 1) and set(whole.zero_points.flatten().tolist()) == {128}
+    assert (whole.dequantize() - WEIGHTS["a"]).abs().max() <= whole.scales.max() * 0.51
+    second = bank()
+    again = second.codes("a.weight", 8, torch.arange(64), None, True)
+    assert second.made == 0 and again.reads == pytest.approx(cut.reads) and torch.equal(again.codes, cut.codes)
+    other = bank("other sentences")
+    other.codes("a.weight", 8, None, None, True)
+    assert other.made == 1
 
 
 def test_the_least_recently_used_go_first() -> None:

@@ -35,7 +35,9 @@ def gptq_codes(module: Any) -> Callable[..., Any]:
     """Return a source of weights in codes that round-to-nearest would not choose."""
     quantizer, weights = QUANTIZERS.get("gptq", where="x")(), dict(module.named_parameters())
 
-    def codes(name: str, bits: int, columns: torch.Tensor | None, zeros: Pattern | None = None, static: bool = False) -> Any:
+    def codes(
+        name: str, bits: int, columns: torch.Tensor | None, zeros: Pattern | None = None, static: bool = False
+    ) -> Any:
         weight = weights[name].detach() if columns is None else weights[name].detach()[:, columns]
         if zeros:
             weight = MASKS.get("wanda", where="x")().thin(weight, zeros)
