@@ -56,10 +56,10 @@ class Bits(Levelled):
                 draft.static |= {name for name in group.weights if name in draft.anatomy.linear}
 
     def canonical(self, values: Values) -> Values:
-        """See :meth:`Axis.canonical`: nothing is read in a fixed range where there are no linear layers."""
+        """See :meth:`Axis.canonical`: where there are no linear layers nothing is read in a fixed range."""
+        plain = {level: bits for level, bits in STATIC.items() if bits in self._levels}
         return {
-            name: STATIC.get(str(level), level) if name not in self._products else level
-            for name, level in values.items()
+            name: level if name in self._products else plain.get(str(level), level) for name, level in values.items()
         }
 
 

@@ -99,12 +99,15 @@ def walk_of_bert() -> Anatomy:
 def test_fixed_ranges_are_for_linear_layers_alone() -> None:
     module, inputs = make_encoder("bert"), example_inputs()
     anatomy, spec = walk(module, inputs), SpaceSpec(bits=BitsSpec(levels=(4, "8-static")))
-    axis = AXES.get("bits", where="space")(spec, anatomy, replace(CAPABILITIES, static=(8,)))
+    capabilities = replace(CAPABILITIES, static=(8,))
+    axis = AXES.get("bits", where="space")(spec, anatomy, capabilities)
     assert {domain.values for domain in axis.domains().values()} == {(32, "8-static", 4)}
-    values = axis.canonical(dict.fromkeys(axis.domains(), "8-static"))
+    values = dict.fromkeys(axis.domains(), "8-static")
     draft = Draft(anatomy, {}, CAPABILITIES, "f32")
-    axis.apply(draft, values)
+    axis.apply(draft, axis.canonical(values))
     assert set(draft.bits.values()) == {8} and draft.static == set(anatomy.linear)
-    assert values["bits/bert.embeddings.embeddings"] == 8 and "bits/bert.embeddings.embeddings" in axis.domains()
+    both = AXES.get("bits", where="space")(SpaceSpec(bits=BitsSpec()), anatomy, capabilities)
+    tables = {name for name, weights in both.weights().items() if not weights & draft.static}
+    assert tables and {name for name, level in both.canonical(values).items() if level == 8} == tables
     lacking = AXES.get("bits", where="space")(spec, anatomy, CAPABILITIES)
     assert {domain.values for domain in lacking.domains().values()} == {(32, 4)}
