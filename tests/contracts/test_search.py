@@ -41,7 +41,9 @@ def outcomes(folder: Path) -> list[tuple[Any, ...]]:
 @pytest.fixture(scope="module")
 def finished_run(tmp_path_factory: pytest.TempPathFactory, study_data: Callable[..., dict[str, Any]]) -> Path:
     root = tmp_path_factory.mktemp("search")
-    (root / "study.yaml").write_text(json.dumps(study_data("distilbert", trials=14, sampler="tpe")))
+    data = study_data("distilbert", trials=14, sampler="tpe")
+    data["space"]["bits"]["levels"] = [4, 8, "8-static", 32]
+    (root / "study.yaml").write_text(json.dumps(data))
     done = slimfront("launch", root / "study.yaml", "--run", root / "run")
     assert done.returncode == 0, done.stderr
     return root / "run"

@@ -21,6 +21,7 @@ from slimfront.search.prediction import Predictor
 from slimfront.search.racing import LOGITS, Bar
 from slimfront.search.sensitivity import sensitivities
 from slimfront.spaces.configuration import Configuration
+from slimfront.spaces.ranges import rounding
 from slimfront.spaces.space import Space
 from slimfront.studies.dense import tensors
 from slimfront.studies.reader import parse_study
@@ -49,7 +50,7 @@ def prepared(study_data: Callable[..., dict[str, Any]]) -> Prepared:
     data = study_data("bert")
     data["space"]["depth"] = {"levels": [0.5]}
     data["space"]["sparsity"] |= {"granularity": "layer", "levels": [0.0, 0.34, 0.67]}
-    data["space"]["bits"] |= {"granularity": "layer", "levels": [2, 3, 4, 32]}
+    data["space"]["bits"] |= {"granularity": "layer", "levels": [2, 3, 4, "8-static", 32]}
     data["space"]["unstructured"] = {"granularity": "role", "levels": [0.5, "1:4"]}
     data["objectives"] = ["size", "latency", "download", "accuracy"]
     # Of so small a model the headers of the files take most.
@@ -122,7 +123,8 @@ def test_sensitivity_orders_single_changes_as_they_are(prepared: Prepared) -> No
             module = cut_copy(draft, subject.module, evaluator.bank.codes)
             values = {n: v if isinstance(v, torch.Tensor) else v.dequantize() for n, v in compressed.tensors.items()}
             module.load_state_dict({n: v.float() for n, v in values.items()}, strict=False)
-            after = module(**inputs).logits.double().log_softmax(-1)
+            with rounding(module, compressed.reads):
+                after = module(**inputs).logits.double().log_softmax(-1)
             true.append(float((before.exp() * (before - after)).sum(-1).mean()))
             told.append(found[name][level])
     assert len(true) > 20 and spearmanr(told, true).statistic > 0.9
