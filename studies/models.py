@@ -47,6 +47,9 @@ def load_tokenizer(spec: ModelSpec) -> Any:
     section = "model.tokenizer" if spec.tokenizer else "model"
     source = spec.tokenizer or spec
     place = locate(source, section)
+    if not spec.tokenizer:
+        # The tokenizer is looked up by what the model's configuration says: a damaged one would be told as its fault.
+        _config(place, spec.revision)
     try:
         with quiet():
             # Batches are padded on the right: an export must do as the search did.
@@ -76,11 +79,9 @@ def load_model(spec: ModelSpec, labels: tuple[str, ...]) -> tuple[nn.Module, lis
 
     place = locate(spec, "model")
     torch.manual_seed(0)
+    config = _config(place, spec.revision)
     try:
         with quiet():
-            config = transformers.AutoConfig.from_pretrained(
-                place, revision=spec.revision or "main", trust_remote_code=False
-            )
             model, info = transformers.AutoModelForSequenceClassification.from_pretrained(
                 place,
                 revision=spec.revision or "main",
@@ -100,6 +101,14 @@ def load_model(spec: ModelSpec, labels: tuple[str, ...]) -> tuple[nn.Module, lis
             allowed="a hub id or a folder with config.json and weights of a Transformers encoder",
             hint=_brief(error),
         ) from error
+    for name, value in model.named_parameters():
+        if not torch.isfinite(value).all():
+            raise StudyError(
+                "the model's weights are not finite",
+                where="model",
+                given=f"{name} in {place}",
+                hint="name a checkpoint whose training did not diverge, and whose download is whole",
+            )
     if getattr(model.config, "use_cache", False):
         # A classifier reads a sentence once; a decoder's cache would only stand in the way of its conversion.
         model.config.use_cache = False
@@ -108,6 +117,27 @@ def load_model(spec: ModelSpec, labels: tuple[str, ...]) -> tuple[nn.Module, lis
     if all(re.fullmatch(r"LABEL_\d+|\d+", name) for name in names):
         names = ()
     return with_linear_layers(model).eval(), sorted({*map(str, info["missing_keys"]), *mismatched}), names
+
+
+def _config(place: str, revision: str | None) -> Any:
+    """Return the configuration of a model.
+
+    Raises:
+        StudyError: there is none, or it cannot be read.
+    """
+    import transformers
+
+    try:
+        with quiet():
+            return transformers.AutoConfig.from_pretrained(place, revision=revision or "main", trust_remote_code=False)
+    except Exception as error:
+        raise StudyError(
+            "no configuration of a model can be read from here",
+            where="model",
+            given=place,
+            allowed="a hub id or a folder with config.json and weights of a Transformers encoder",
+            hint=_brief(error),
+        ) from error
 
 
 def with_linear_layers(module: nn.Module) -> nn.Module:

@@ -26,7 +26,7 @@ from slimfront.spaces.configuration import Configuration
 from slimfront.studies.cache import file_sha256
 from slimfront.studies.errors import RecordsError, StudyError
 from slimfront.studies.models import load_model, load_tokenizer
-from slimfront.studies.schema import ModelSpec
+from slimfront.studies.schema import ModelSpec, Source
 from slimfront.studies.tensors import read_tensors
 
 from tests.faults.searching import made_up_run
@@ -143,8 +143,9 @@ def test_a_model_that_brings_code_is_refused(encoder_folder: Callable[[str], Pat
     settings = json.loads((model / "tokenizer_config.json").read_text())
     own = {"tokenizer_class": "OwnTokenizer", "auto_map": {"AutoTokenizer": ["own.Tokenizer", None]}}
     (model / "tokenizer_config.json").write_text(json.dumps({**settings, **own}))
-    with pytest.raises(StudyError, match="program code of its own"):
-        load_tokenizer(ModelSpec(path=str(model)))
+    for spec in (ModelSpec(path=str(model)), ModelSpec(path=str(model), tokenizer=Source(path=str(model)))):
+        with pytest.raises(StudyError, match="program code of its own"):
+            load_tokenizer(spec)
     assert not mark.exists()
 
 
