@@ -13,7 +13,7 @@ from slimfront.spaces.quantizers import QUANTIZERS
 from tests.benchmarks.material import held_out_accuracy, quickstart, say
 from tests.benchmarks.table import write
 
-SHARES, WIDTHS = (0.25, 0.5, 0.75), (8, 4, 3, 2)
+SHARES, WIDTHS, STATIC = (0.25, 0.5, 0.75), (8, 4, 3, 2), "8-static"
 KINDS = {"ffn": "FFN neurons", "attention": "heads"}
 
 
@@ -21,7 +21,7 @@ def prepared(criterion: str, quantizer: str) -> Evaluator:
     """Return an evaluator of the shipped study with other methods."""
     space = {
         "sparsity": {"granularity": "role", "levels": [0.0, *SHARES], "criterion": criterion},
-        "bits": {"granularity": "all", "levels": [*WIDTHS, 32], "quantizer": quantizer},
+        "bits": {"granularity": "all", "levels": [*WIDTHS, STATIC, 32], "quantizer": quantizer},
         "precision": ["f32"],
         "distillation": None,
     }
@@ -51,6 +51,8 @@ def main(folder: Path) -> None:
         evaluator = prepared("magnitude", name)
         found = [accuracy(evaluator, place, bits_all=bits) for bits in WIDTHS]
         rows.append([f"{name}: all weights", *(f"{100 * value:.1f}" for value in found)])
+    static = accuracy(prepared("magnitude", "affine"), place, bits_all=STATIC)
+    rows.append([f"all weights, at {STATIC} where they are multiplied", f"{100 * static:.1f}", "", "", ""])
     text = f"""
 Held-out accuracy in percent, measured on the artifacts; dense: {100 * dense:.1f}. For criteria the columns are shares
 removed of every block (25, 50, 75 %), for quantizers bit-widths of everything, embeddings included (8, 4, 3, 2).
