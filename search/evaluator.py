@@ -44,6 +44,7 @@ from slimfront.studies.models import weights_sha256
 from slimfront.studies.schema import Study
 from slimfront.studies.subject import Subject, load_subject, trained
 from slimfront.studies.tensors import write_tensors
+from slimfront.studies.threads import keep_few_kernels
 
 Progress = Callable[[str, float], None]
 Json = dict[str, Any]
@@ -104,6 +105,7 @@ class Evaluator:
         Raises:
             StudyError: the study cannot be evaluated.
         """
+        keep_few_kernels()
         subject = load_subject(study)
         # Laid before anything is trained: a space that is wrong should not cost the user that time.
         runtime, space = lay_space(study, anatomy_on(study, subject))

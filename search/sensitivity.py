@@ -152,6 +152,9 @@ def _look(
         for layer, slope in zip(used.values(), slopes, strict=True):
             assert layer.made is not None
             layer.slopes.append(torch.zeros_like(layer.made) if slope is None else slope)
+    for layer in used.values():
+        # Lets go of all that the slopes were computed from.
+        layer.made = layer.made.detach() if layer.made is not None else None
     return used, weights
 
 

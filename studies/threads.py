@@ -1,4 +1,4 @@
-"""How many threads torch and BLAS compute with: small operations on several suffer badly from a busy neighbour."""
+"""How torch and BLAS compute: small operations on several threads suffer badly from a busy neighbour."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 LARGE = 5_000_000
+KERNELS = "32"
 
 
 @contextlib.contextmanager
@@ -33,6 +34,14 @@ def blas_threads(count: int) -> Iterator[None]:
 
     with threadpool_limits(count, user_api="blas"):
         yield
+
+
+def keep_few_kernels() -> None:
+    """Let oneDNN keep few compiled kernels, unless the user says how many; to be called before torch computes.
+
+    It keeps 1,024 with their buffers, and every width and length that is trained or tried has its own.
+    """
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", KERNELS)
 
 
 def fitting(module: nn.Module) -> int:

@@ -52,7 +52,7 @@ class Pair:
 
 def copied(folder: Path) -> Run:
     """Return a copy of a run of the shipped study: that of the benchmark ``recipes`` if it is there, or a small one."""
-    source, copy = folder / "recipes" / "run", folder / "again" / "copy"
+    source, copy = folder / "recipes" / "run-openvino", folder / "again" / "copy"
     if not (source / "study.json").is_file():
         source = folder / "again" / "run"
         data = read_study(QUICKSTART).model_dump(mode="json")
