@@ -131,5 +131,5 @@ def describe_machine() -> tuple[list[str], list[str]]:
 
 def _capabilities(name: str) -> Any:
     found = RUNTIMES.get(name, where="target.runtime")(TargetSpec()).supports()
-    bits = ", ".join(map(str, found.bits))
+    bits = ", ".join(map(str, reversed(offers(found))))
     return f"packs {bits} bits; precisions {', '.join(found.precisions)}"

@@ -214,7 +214,7 @@ function drawDetail() {
 
 function drawLayers() {
   const point = byTrial.get(chosen);
-  const amount = (axis, value) => axis === "bits" ? 1 - Math.log2(value) / 5 : value === "removed" ? 1 : Number(value) || 0;
+  const amount = (axis, value) => axis === "bits" ? 1 - Math.log2(parseInt(value)) / 5 : value === "removed" ? 1 : Number(value) || 0;
   const text = (axis, value) => axis === "sparsity" && typeof value === "number" ? `${Math.round(100 * value)} %` : String(value);
   find("layers").replaceChildren(make("h3", "Layer by layer"), ...data.axes.map(axis => {
     const part = make("div"), table = make("table", undefined, "heat"), head = make("tr");
