@@ -54,7 +54,11 @@ def test_help_is_quick_and_lists_every_command() -> None:
 
 def test_doctor_names_what_is_there() -> None:
     done = slimfront("doctor")
-    assert done.returncode == 0 and "openvino" in done.stdout and "packs 2, 3, 4, 6, 8-static, 8, 16, 32 bits" in done.stdout
+    assert (
+        done.returncode == 0
+        and "openvino" in done.stdout
+        and "packs 2, 3, 4, 6, 8-static, 8, 16, 32 bits" in done.stdout
+    )
 
 
 @pytest.mark.parametrize("command", ["inspect", "export", "verify"])
