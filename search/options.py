@@ -12,7 +12,7 @@ import typer
 # Spelled out here: to ask the registries would import it all for a line of help, or at each TAB.
 SAMPLERS = ("evolution", "tpe", "nsga2", "nsga3", "gp", "random")
 TARGETS = ("openvino", "onnxruntime", "pytorch")
-FORMATS = ("openvino", "onnx", "pytorch", "transformers", "torch-export", "config")
+FORMATS = ("openvino", "onnx", "pytorch", "transformers", "torch-export", "executorch", "config")
 ENGINES = ("optuna", "ray")
 TRACKERS = ("mlflow", "tensorboard")
 PICKS = ("knee", "balanced", "smallest", "fastest", "most-accurate")

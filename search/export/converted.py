@@ -65,6 +65,10 @@ class Converted(ModelFolder):
             MissingError: a package that writes the format is not installed.
         """
 
+    def options(self, compressed: Compressed) -> Json:  # noqa: ARG002
+        """Return what else must be known to load the files."""
+        return {}
+
     def make(self, source: Exported, folder: Path) -> Made:
         """See :meth:`ModelFolder.make`.
 
@@ -105,6 +109,7 @@ def convert(evaluator: Evaluator, configuration: Configuration, place: Path, to:
     artifact = evaluator.write(configuration, model, place)
     subject, draft = evaluator.subject, evaluator.space.draft(evaluator.scores, configuration)
     example = evaluator.reader(configuration).example()
-    names = exporter.convert(Compressed(subject.module, draft, model, example, subject.max_tokens), folder)
-    Artifact.seal(folder, names, to, {"threads": evaluator.study.target.threads})
+    compressed = Compressed(subject.module, draft, model, example, subject.max_tokens)
+    names = exporter.convert(compressed, folder)
+    Artifact.seal(folder, names, to, {"threads": evaluator.study.target.threads, **exporter.options(compressed)})
     return {"files": dict(artifact.files), "lock": lock(evaluator)}

@@ -22,8 +22,6 @@ from slimfront.studies.renumbering import with_backend
 
 Json = dict[str, Any]
 EXAMPLES, CARD = "examples.jsonl", "README.md"
-# Sentences of a batch where files are read that the search did not measure: they compute in floats, whatever the batch.
-AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -46,9 +44,12 @@ class ModelFolder(Exporter):
 
     Attributes:
         format: The format's name.
+        batch: Sentences of a batch where files are read that the search did not measure: they compute in floats,
+            whatever the batch.
     """
 
     format: ClassVar[str]
+    batch: ClassVar[int] = 32
 
     @abstractmethod
     def make(self, source: Exported, folder: Path) -> Made:
@@ -74,7 +75,7 @@ class ModelFolder(Exporter):
             **record_of(source, self.format),
             "labels": list(splits.labels),
             "max_tokens": study.model.max_tokens,
-            "batch": AT_ONCE if made.predictions is None else study.target.batch,
+            "batch": self.batch if made.predictions is None else study.target.batch,
         }
         if made.predictions is not None:
             _write_examples(splits, made.predictions, folder)

@@ -38,25 +38,25 @@ class Packed(nn.Module):
         """Return the matrix ``(rows, columns)``, or the rows ``(..., columns)`` of some indices."""
         parts = (self.codes, self.scales, self.zero_points)
         codes, scales, zero_points = parts if rows is None else (part[rows] for part in parts)
-        values = self._unpacked(codes).reshape(*codes.shape[:-1], scales.shape[-2], -1).float()
+        values = self._unpacked(codes).reshape(*codes.shape[:-1], scales.shape[-2], -1)
         found: torch.Tensor = ((values - zero_points.float()) * scales.float()).flatten(-2)
         return found
 
     def _unpacked(self, codes: torch.Tensor) -> torch.Tensor:
-        mask = 2**self.bits - 1
-        if RUN % self.bits == 0:
-            # Codes that never lie in two bytes are unpacked faster.
-            places = torch.arange(0, RUN, self.bits, dtype=torch.uint8)
-            found = codes if self.bits == RUN else ((codes.unsqueeze(-1) >> places) & mask).flatten(-2)
-            return found[..., : self.columns]
-        starts = [place * self.bits for place in range(RUN)]
-        first = [start // 8 for start in starts]
-        # A code ends in the byte behind the one in which it begins, if not in the same.
-        second = [min(byte + 1, self.bits - 1) for byte in first]
-        runs = codes.reshape(*codes.shape[:-1], -1, self.bits).to(torch.int32)
-        pairs = runs[..., first] | runs[..., second] << 8
-        shifts = torch.tensor([start % 8 for start in starts], dtype=torch.int32)
-        return torch.flatten((pairs >> shifts) & mask, -2)[..., : self.columns]
+        """Return the codes as floats: the digits of numbers of one byte, or of three where codes lie across bytes.
+
+        Divisions by powers of two are exact, and runtimes for phones have no shifts.
+        """
+        width, base = (1 if RUN % self.bits == 0 else 3), 2**self.bits
+        number = codes[..., ::width].float()
+        for place in range(1, width):
+            number = number + 256**place * codes[..., place::width].float()
+        digits = []
+        for _ in range(RUN * width // self.bits):
+            rest = torch.floor(number / base)
+            digits.append(number - base * rest)
+            number = rest
+        return torch.stack(digits, -1).flatten(-2)[..., : self.columns]
 
 
 class Half(nn.Module):

@@ -25,7 +25,7 @@ from transformers.pytorch_utils import Conv1D
 
 CONFIG, WEIGHTS, CODE = "config.json", "model.safetensors", "modeling_narrowed.py"
 CLASS = "NarrowedModel"
-OTHERS = "torch-export, config, and the format of the run's target"
+OTHERS = "torch-export, executorch, config, and the format of the run's target"
 
 
 @EXPORTERS.register("transformers")

@@ -102,8 +102,10 @@ def test_export_equals_its_record(target: str, run: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["torch-export", "transformers"])
+@pytest.mark.parametrize("name", ["torch-export", "executorch", "transformers"])
 def test_formats_of_any_target(name: str, onnx_run: Path, tmp_path: Path) -> None:
+    if name == "executorch":
+        pytest.importorskip("executorch.runtime")
     require_that_a_conversion_equals_its_record(name, onnx_run, tmp_path)
 
 
@@ -113,7 +115,7 @@ def test_card_example_runs(run: Path, tmp_path: Path) -> None:
 
 def test_files_of_another_runtime_are_not_there(onnx_run: Path, tmp_path: Path) -> None:
     refused = forked("export", onnx_run, "--pick", "knee", "--to", "openvino", "--out", tmp_path / "out")
-    allowed = "allowed: onnx, config, torch-export, transformers"
+    allowed = "allowed: onnx, config, executorch, torch-export, transformers"
     assert refused.returncode == 2 and allowed in refused.stderr and "--target openvino" in refused.stderr
     refused = forked("export", onnx_run, "--target", "pytorch", "--out", tmp_path / "out")
     assert refused.returncode == 2 and "was not moved" in refused.stderr and "remeasure" in refused.stderr
