@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -22,7 +23,8 @@ def fitted(low: float, high: float) -> Range:
     low, high = min(low, 0.0), max(high, 0.0)
     scale = (high - low) / STEPS or 1.0
     zero_point = round(-low / scale)
-    return -zero_point * scale, (STEPS - zero_point) * scale
+    # As files keep them: what is computed here is then what is computed from a file.
+    return float(np.float32(-zero_point * scale)), float(np.float32((STEPS - zero_point) * scale))
 
 
 def rounded_in(values: torch.Tensor, reads: Range) -> torch.Tensor:
