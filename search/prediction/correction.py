@@ -18,8 +18,12 @@ FLOOR = 1e-4
 # A logarithm of the divergence is brought to about -1 … 1, so that one prior suits all weights.
 CENTRE, SCALE = -4.0, 3.0
 # Trials without which nothing is corrected; until then the accuracy falls by GUESS times the root of the divergence,
-# give or take SCATTER: on a thousand sentences of which a tenth are judged otherwise, what chance alone makes.
-LEAST, GUESS, SCATTER = 4, 0.2, 0.01
+# give or take SCATTER: on a thousand sentences of which a tenth are judged otherwise, what chance alone makes. What
+# loses much scatters more, by SHARE of what it loses; the fit is repeated with the weights that follow from it.
+LEAST, GUESS, SCATTER, SHARE, PASSES = 4, 0.2, 0.01, 0.25, 3
+# Standard deviation of the divergence's logarithm without any trial, and at most: what was never seen is no less known
+# for what was.
+UNKNOWN = 1.0
 # Training moves a model away from dense even where nothing was lost: a little less than the least that was seen.
 NEAR, MOST_FLOOR = 0.8, 0.05
 # Logarithm of the largest divergence that is predicted.
@@ -47,7 +51,7 @@ class Correction:
     The logarithm of the divergence is the tables' own plus a Bayesian ridge regression (MacKay 1992, "Bayesian
     Interpolation") on what the levels contribute, so that without any trial the tables alone speak. The loss of
     accuracy is ``a KL + b sqrt(KL)`` with ``a, b >= 0``: to first order a prediction flips where the logits' noise,
-    of the order of ``sqrt(KL)``, exceeds its margin.
+    of the order of ``sqrt(KL)``, exceeds its margin. Nothing is expected to be more accurate than the dense model.
 
     Args:
         tables: The tables.
@@ -59,7 +63,7 @@ class Correction:
     def __init__(self, tables: Tables, seen: Seen, dense: float, least: float = 0.0) -> None:
         self._tables, self._dense, self._most_lost = tables, dense, dense - least
         self._ridge: BayesianRidge | None = None
-        self._floor, self._loss, self._scatter = 0.0, np.array([0.0, GUESS]), SCATTER
+        self._floor, self._loss, self._scatter = 0.0, np.array([0.0, GUESS]), 1.0
         known = np.isfinite(seen.divergence)
         measured = np.maximum(seen.divergence[known], 0.0)
         both = known & np.isfinite(seen.accuracy)
@@ -77,9 +81,13 @@ class Correction:
         # Imported where it is used: a start should not wait for it.
         from sklearn.linear_model import LinearRegression
 
-        line = LinearRegression(positive=True, fit_intercept=False).fit(_terms(divergence), lost)
-        self._loss = np.asarray(line.coef_, dtype=np.float64)
-        squares = LEAST * SCATTER**2 + ((lost - _terms(divergence) @ self._loss) ** 2).sum()
+        weights = np.ones(len(lost))
+        for _ in range(PASSES):
+            line = LinearRegression(positive=True, fit_intercept=False).fit(_terms(divergence), lost, weights)
+            self._loss = np.asarray(line.coef_, dtype=np.float64)
+            expected = _terms(divergence) @ self._loss
+            weights = _guessed(expected) ** -2
+        squares = LEAST + (weights * (lost - expected) ** 2).sum()
         self._scatter = float(np.sqrt(squares / (LEAST + len(lost))))
 
     def _fit(self, levels: Ints, divergence: Floats) -> None:
@@ -105,19 +113,19 @@ class Correction:
             levels: The configurations, ``(configurations, parameters)``.
             loss: What the tables say of them, ``(configurations,)``.
         """
-        logs, deviation = self._logs(levels, loss), np.ones(len(levels))
+        logs, deviation = self._logs(levels, loss), np.full(len(levels), UNKNOWN)
         if self._ridge is not None:
             features = self._features(levels, logs)
             logs = logs + features @ self._ridge.coef_
             known = ((features @ self._ridge.sigma_) * features).sum(axis=1)
-            deviation = np.sqrt(known + 1.0 / self._ridge.alpha_)
+            deviation = np.minimum(np.sqrt(known + 1.0 / self._ridge.alpha_), UNKNOWN)
         return np.exp(np.minimum(logs, MOST)), deviation
 
     def accuracy(self, levels: Ints, loss: Floats) -> tuple[Floats, Floats]:
         """Return the expected accuracy and its standard deviation, ``(configurations,)`` each."""
         expected, deviation = self.alone(levels, loss)
         change, left = self._residuals.posterior(levels, deviation)
-        return expected + change, left
+        return np.minimum(expected + change, self._dense), left
 
     def alone(self, levels: Ints, loss: Floats) -> tuple[Floats, Floats]:
         """Return what the divergence lets one expect of the accuracy, and the standard deviation.
@@ -132,7 +140,9 @@ class Correction:
         far = np.log(np.maximum(divergence, FLOOR)) - np.log(self._tolerated())
         useless = far > 0
         carried[useless] = deviation[useless] * (lost[useless] - self._most_lost) / far[useless]
-        return self._dense - lost, np.hypot(carried, self._scatter)
+        # What loses more than may be lost scatters no further back.
+        scatter = self._scatter * _guessed(np.minimum(lost, max(self._most_lost, 0.0)))
+        return self._dense - lost, np.hypot(carried, scatter)
 
     def _tolerated(self) -> float:
         """Return the divergence at which as much is lost as may be."""
@@ -144,13 +154,21 @@ class Correction:
         return float((2 * most / (np.sqrt(root**2 + 4 * linear * most) + root)) ** 2)
 
     def _features(self, levels: Ints, logs: Floats) -> Floats:
-        """Return what the residual may depend on: the tables' own word, who contributes to it, and the recovery."""
+        """Return what the residual may depend on: the tables' own word, who contributes to it, and the recovery.
+
+        Few trials are recovered, so that recovery may change the tables' word only, not each contribution.
+        """
         powers = self._tables.single_losses(levels) ** POWER
         shares = powers / np.maximum(powers.sum(axis=1, keepdims=True), 1e-12)
         recovered = (self._tables.steps.at(levels) > 0).astype(np.float64)[:, None]
-        plain = np.hstack([np.ones_like(recovered), ((logs - CENTRE) / SCALE)[:, None], shares])
-        found: Floats = np.hstack([plain, plain * recovered])
+        own = np.hstack([np.ones_like(recovered), ((logs - CENTRE) / SCALE)[:, None]])
+        found: Floats = np.hstack([own, shares, own * recovered])
         return found
+
+
+def _guessed(lost: Floats) -> Floats:
+    """Return the standard deviation of the accuracy that is supposed where so much is expected to be lost."""
+    return np.hypot(SCATTER, SHARE * lost)
 
 
 def _terms(divergence: Floats) -> Floats:
