@@ -103,3 +103,19 @@ def test_agreement() -> None:
     pairs = [(float(n), float(n) ** 2) for n in range(6)]
     constant = [(1.0, float(n)) for n in range(6)]
     assert rank_correlations({"size": pairs, "latency": constant, "accuracy": pairs[:3]}) == {"size": pytest.approx(1)}
+
+
+def test_few_recovered_models_leave_no_hope_without_end() -> None:
+    """Seen in a real search: far from all that was recovered the deviation grew to nine, the accuracy beyond dense."""
+    levels = draw(120, 3)
+    levels[:, 6] = 0
+    levels[:5, :6] = np.minimum(levels[:5, :6], 1)
+    levels[:5, 6] = 1
+    noise = np.random.default_rng(4).lognormal(0, 0.2, len(levels))
+    divergence = truth(levels) * noise
+    correction = Correction(TABLES, Seen(levels, divergence, 0.8 - 0.3 * divergence), 0.8, 0.77)
+    hard, mild = np.array([[3, 3, 3, 3, 3, 3, 1]]), levels[:1]
+    losses = [PREDICTOR.at(rows).loss for rows in (hard, mild)]
+    (expected,), (deviation,) = correction.divergence(hard, losses[0])
+    assert deviation <= 1 and abs(np.log(expected / truth(hard)[0])) < 1
+    assert correction.accuracy(hard, losses[0])[0][0] < correction.accuracy(mild, losses[1])[0][0] <= 0.8
