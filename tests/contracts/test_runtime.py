@@ -85,7 +85,9 @@ def test_artifact_computes_what_the_compressed_module_computes(name: str, kind: 
             assert bool(compressed.reads) == bool(capabilities.static)
         with torch.no_grad(), rounding(cut, compressed.reads):
             expected = cut(**inputs).logits.numpy()
-        assert np.allclose(runtime.load(Artifact.open(tmp_path / str(number))).run(batch), expected, atol=0.02)
+        # Some round what layers read to 8 bits, in ranges of their own.
+        apart = 0.005 + 0.05 * np.abs(expected).max()
+        assert np.allclose(runtime.load(Artifact.open(tmp_path / str(number))).run(batch), expected, atol=apart)
         assert artifact.size() == sum((artifact.folder / file).stat().st_size for file in artifact.files)
         forms = {key: Form.of(tensor) for key, tensor in compressed.tensors.items()}
         assert forms == draft.forms({key: value.shape for key, value in module.named_parameters()})
