@@ -60,7 +60,7 @@ unit:
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 slow: install $(VENV)/phones
-	PYTHONPATH=$(VENV)/phones OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow
+	PYTHONPATH=$(abspath $(VENV)/phones) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow
 
 # Apart from the rest: Transformers imports torchao wherever it finds it.
 $(VENV)/phones: constraints.txt

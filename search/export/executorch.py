@@ -11,10 +11,8 @@ import torch
 from slimfront.search.export.card import Use
 from slimfront.search.export.converted import Compressed, Converted
 from slimfront.search.export.exporter import EXPORTERS
-from slimfront.search.export.packed import pack
-from slimfront.search.export.torch_export import Logits
-from slimfront.studies.errors import MissingError, StudyError, one_line
-from slimfront.studies.models import quiet
+from slimfront.search.export.torch_export import exporting, packed
+from slimfront.studies.errors import MissingError
 from torch.export import Dim
 
 FILE = "model.pte"
@@ -32,27 +30,17 @@ class ExecuTorchExporter(Converted):
     def convert(self, compressed: Compressed, folder: Path) -> list[str]:
         """See :meth:`Converted.convert`."""
         lower, xnnpack = _executorch()
-        module = Logits(compressed.module)
-        pack(module.model, compressed.model.tensors)
         inputs = {name: compressed.example[name][:1] for name in _names(compressed)}
         free = {name: {1: Dim("tokens", min=2, max=compressed.max_tokens)} for name in inputs}
-        try:
-            with quiet(), torch.no_grad():
-                program = torch.export.export(module, (), kwargs=inputs, dynamic_shapes=free, strict=False)
-                try:
-                    made = lower(program, partitioner=[xnnpack])
-                except RuntimeError:
-                    # XNNPACK refuses some shapes that depend on the length only when it is given them.
-                    made = lower(program)
-                (folder / FILE).write_bytes(made.to_executorch().buffer)
-        except Exception as error:
-            raise StudyError(
-                "ExecuTorch cannot hold this model",
-                where="--to",
-                given=one_line(f"{type(error).__name__}: {error}", 160),
-                allowed="another format",
-                hint="choose another format",
-            ) from error
+        with exporting("ExecuTorch cannot hold this model"):
+            module = packed(compressed)
+            program = torch.export.export(module, (), kwargs=inputs, dynamic_shapes=free, strict=False)
+            try:
+                made = lower(program, partitioner=[xnnpack])
+            except RuntimeError:
+                # XNNPACK refuses some shapes that depend on the length only when it is given them.
+                made = lower(program)
+            (folder / FILE).write_bytes(made.to_executorch().buffer)
         return [FILE]
 
     def options(self, compressed: Compressed) -> dict[str, Any]:

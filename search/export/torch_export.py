@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -50,19 +51,8 @@ class TorchExporter(Converted):
 
     def convert(self, compressed: Compressed, folder: Path) -> list[str]:
         """See :meth:`Converted.convert`."""
-        module = Logits(compressed.module)
-        pack(module.model, compressed.model.tensors)
-        try:
-            with quiet(), torch.no_grad():
-                torch.export.save(_program(module, compressed.example), folder / FILE)
-        except Exception as error:
-            raise StudyError(
-                "torch.export cannot trace this model",
-                where="--to",
-                given=one_line(f"{type(error).__name__}: {error}", 160),
-                allowed="another format",
-                hint="choose another format",
-            ) from error
+        with exporting("torch.export cannot trace this model"):
+            torch.export.save(_program(packed(compressed), compressed.example), folder / FILE)
         return [FILE]
 
     def use(self, folder: Path) -> Use:  # noqa: ARG002
@@ -78,6 +68,33 @@ class TorchExporter(Converted):
             notes="It needs torch and a tokenizer, nothing else. Weights of 8 bits and fewer lie in the file as"
             " integers, and the graph unpacks them in every run: it saves bytes, not time.",
         )
+
+
+def packed(compressed: Compressed) -> Logits:
+    """Return a compressed model that unpacks its small codes itself."""
+    module = Logits(compressed.module)
+    pack(module.model, compressed.model.tensors)
+    return module
+
+
+@contextmanager
+def exporting(refusal: str) -> Iterator[None]:
+    """Export in silence and without gradients; whatever fails is told as a refusal.
+
+    Raises:
+        StudyError: something failed.
+    """
+    try:
+        with quiet(), torch.no_grad():
+            yield
+    except Exception as error:
+        raise StudyError(
+            refusal,
+            where="--to",
+            given=one_line(f"{type(error).__name__}: {error}", 160),
+            allowed="another format",
+            hint="choose another format",
+        ) from error
 
 
 def _program(module: nn.Module, example: Mapping[str, torch.Tensor]) -> Any:
