@@ -23,8 +23,12 @@ def test_the_program_computes_what_the_model_does(kind: str, tmp_path: Path) -> 
 
     model = compressed(kind, units=True, block=True)
     assert ExecuTorchExporter().convert(model, tmp_path) == ["model.pte"]
-    floats = sum(value.numel() * 4 for value in model.module.parameters())
-    assert (tmp_path / "model.pte").stat().st_size < floats
+    # Of so small a model the program itself is most of the file: it is compared with that of the floats.
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    ExecuTorchExporter().convert(compressed(kind, bits=(32,), units=True, block=True), whole)
+    saved = (whole / "model.pte").stat().st_size - (tmp_path / "model.pte").stat().st_size
+    assert saved > 0
     names = ExecuTorchExporter().options(model)["inputs"]
     assert set(names) == set(model.example)
     program = Runtime.get().load_program(tmp_path / "model.pte")
