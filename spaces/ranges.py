@@ -29,12 +29,20 @@ def fitted(low: float, high: float) -> Range:
 
 def rounded_in(values: torch.Tensor, reads: Range) -> torch.Tensor:
     """Return values at the nearest levels of a range; gradients within it pass as if nothing had been rounded."""
-    low, high = reads
-    scale = (high - low) / STEPS
-    clipped = values.clamp(low, high)
-    with torch.no_grad():
-        change = torch.round((clipped - low) / scale) * scale + low - clipped
-    return clipped + change
+    return _Rounded.apply(values, *reads)  # type: ignore[no-untyped-call, no-any-return]
+
+
+class _Rounded(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: torch.Tensor, low: float, high: float) -> torch.Tensor:
+        scale = (high - low) / STEPS
+        clipped = values.clamp(low, high)
+        ctx.save_for_backward(clipped == values)
+        return clipped.sub_(low).div_(scale).round_().mul_(scale).add_(low)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        return torch.where(ctx.saved_tensors[0], gradient, 0), None, None
 
 
 @contextmanager

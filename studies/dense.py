@@ -12,9 +12,9 @@ from slimfront.studies.cache import cached
 from slimfront.studies.checkpoint import Checkpoint
 from slimfront.studies.encoding import Encoded
 from slimfront.studies.errors import StudyError
-from slimfront.studies.processor import multiplies_bf16
 from slimfront.studies.schema import FineTuning, LogisticRegressionHead, NoTraining, Study
 from slimfront.studies.threads import fitting, torch_threads
+from slimfront.studies.training import TOKENS, adamw, arithmetic, half_precision
 from torch import nn
 from torch.nn import functional
 
@@ -54,8 +54,7 @@ def dense_model(study: Study, base: nn.Module, weights: str, train: Encoded, pro
         "train": spec.model_dump(mode="json"),
         "weights": weights,
         "data": train.fingerprint(),
-        "torch": torch.__version__,
-        "bf16": multiplies_bf16(),
+        **arithmetic(),
     }
 
     def build(folder: Path) -> None:
@@ -74,9 +73,9 @@ def dense_model(study: Study, base: nn.Module, weights: str, train: Encoded, pro
     return base.eval().requires_grad_(True)
 
 
-def tensors(encoded: Encoded, indices: list[int]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-    """Return a batch of inputs ``(rows, tokens)`` and labels ``(rows,)``."""
-    batch = {name: torch.from_numpy(values) for name, values in encoded.batch(indices).items()}
+def tensors(encoded: Encoded, indices: list[int], multiple: int = 1) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """Return a batch of inputs ``(rows, tokens)`` and labels ``(rows,)``; see :meth:`Encoded.batch`."""
+    batch = {name: torch.from_numpy(values) for name, values in encoded.batch(indices, multiple).items()}
     return batch, torch.from_numpy(encoded.labels[indices])
 
 
@@ -112,7 +111,7 @@ def _fine_tune(module: nn.Module, train: Encoded, spec: FineTuning, checkpoint: 
     parameters = {name: value for name, value in module.named_parameters() if name not in fixed}
     for name in fixed:
         module.get_parameter(name).requires_grad_(False)
-    optimizer = torch.optim.AdamW(list(parameters.values()), lr=spec.learning_rate)
+    optimizer = adamw(parameters.values(), spec.learning_rate)
     begin = checkpoint.restore(parameters, optimizer)
     epochs = [bucketed(train, spec.batch, rng) for _ in range(spec.epochs)]
     steps = [batch for epoch in epochs for batch in epoch]
@@ -120,8 +119,8 @@ def _fine_tune(module: nn.Module, train: Encoded, spec: FineTuning, checkpoint: 
         if number < begin:
             continue
         set_rate(optimizer, spec.learning_rate * (1 - number / len(steps)))
-        batch, labels = tensors(train, indices)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=multiplies_bf16()):
+        batch, labels = tensors(train, indices, TOKENS)
+        with half_precision():
             logits = module(**batch).logits
         loss = functional.cross_entropy(logits.float(), labels)
         optimizer.zero_grad()

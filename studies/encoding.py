@@ -7,6 +7,7 @@ import itertools
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +55,21 @@ class Encoded:
         """Return the number of tokens of each row."""
         return np.array([len(row["input_ids"]) for row in self.rows])
 
-    def batch(self, indices: Sequence[int]) -> Batch:
-        """Return rows padded to the longest of them: each input is ``(rows, tokens)`` int64."""
+    @cached_property
+    def longest(self) -> int:
+        """The number of tokens of the longest row."""
+        return max(len(row["input_ids"]) for row in self.rows)
+
+    def batch(self, indices: Sequence[int], multiple: int = 1) -> Batch:
+        """Return rows padded to the longest of them: each input is ``(rows, tokens)`` int64.
+
+        Args:
+            indices: The rows.
+            multiple: Of what the tokens are a multiple, unless they are as many as in the longest row of all.
+        """
         rows = [self.rows[index] for index in indices]
         longest = max(len(row["input_ids"]) for row in rows)
+        longest = min(-(-longest // multiple) * multiple, self.longest)
         return {
             name: np.array([row[name] + [pad] * (longest - len(row[name])) for row in rows], dtype=np.int64)
             for name, pad in self.padding.items()

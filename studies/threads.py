@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 LARGE = 5_000_000
-KERNELS = "32"
+KERNELS = "512"
 
 
 @contextlib.contextmanager
@@ -39,7 +39,8 @@ def blas_threads(count: int) -> Iterator[None]:
 def keep_few_kernels() -> None:
     """Let oneDNN keep few compiled kernels, unless the user says how many; to be called before torch computes.
 
-    It keeps 1,024 with their buffers, and every width and length that is trained or tried has its own.
+    It keeps 1,024 with their buffers, and every width and length that is trained has its own: some 400 of a model with
+    six blocks whose widths all differ. With too few, each step compiles them anew.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", KERNELS)
 

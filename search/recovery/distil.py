@@ -15,7 +15,7 @@ from slimfront.spaces.structure import Anatomy
 from slimfront.spaces.student import Student
 from slimfront.studies.dense import bucketed, set_rate, tensors
 from slimfront.studies.encoding import Encoded
-from slimfront.studies.processor import multiplies_bf16
+from slimfront.studies.training import TOKENS, adamw, half_precision
 from torch import nn
 
 Forward = Callable[[Mapping[str, torch.Tensor]], Any]
@@ -39,7 +39,7 @@ class Teacher:
 
     def lesson(self, rows: list[int], recovery: Recovery) -> Lesson:
         """Return what a student is to learn from some sentences."""
-        inputs, labels = tensors(self.sentences, rows)
+        inputs, labels = tensors(self.sentences, rows, TOKENS)
         taps = self.taps(self.module, recovery)
         with torch.no_grad(), half_precision(), taps.read() as seen:
             if taps:
@@ -89,11 +89,6 @@ class Lesson:
         return loss
 
 
-def half_precision() -> torch.autocast:
-    """Return the context in which forward passes are made: bf16 where the processor multiplies it."""
-    return torch.autocast("cpu", dtype=torch.bfloat16, enabled=multiplies_bf16())
-
-
 def distil(student: Student, teacher: Teacher, recovery: Recovery, steps: int, batch: int, seed: int) -> None:
     """Train a student in place; what is trained under a grid stays on it.
 
@@ -106,7 +101,7 @@ def distil(student: Student, teacher: Teacher, recovery: Recovery, steps: int, b
         seed: Draws the batches.
     """
     taps = teacher.taps(student.module, recovery)
-    optimizer = torch.optim.AdamW(list(student.trained.values()), lr=recovery.learning_rate)
+    optimizer = adamw(student.trained.values(), recovery.learning_rate)
     for step, rows in enumerate(batches(teacher.sentences, steps, batch, seed)):
         set_rate(optimizer, recovery.learning_rate * (1 - step / steps))
         loss = teacher.lesson(rows, recovery).loss(student, taps, student.draft.kept)

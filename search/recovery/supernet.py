@@ -26,9 +26,9 @@ from slimfront.spaces.surgery import Slice
 from slimfront.studies.cache import cached, digest
 from slimfront.studies.checkpoint import Checkpoint
 from slimfront.studies.dense import embedding_tables, set_rate
-from slimfront.studies.processor import multiplies_bf16
 from slimfront.studies.schema import SharedRecovery
 from slimfront.studies.threads import fitting, torch_threads
+from slimfront.studies.training import adamw, arithmetic
 from torch import nn
 
 Progress = Callable[[str, float], None]
@@ -69,8 +69,7 @@ def super_network(
         "smallest": {name: value for name, value in space.uniform()[-1].items() if name in compressing},
         "capabilities": asdict(space.capabilities),
         "scores": {name: digest(values.tolist()) for name, values in scores.items()},
-        "torch": torch.__version__,
-        "bf16": multiplies_bf16(),
+        **arithmetic(),
         **({"fixed": space.fixed} if space.fixed else {}),
     }
 
@@ -124,7 +123,7 @@ class _Training:
 
     def run(self, checkpoint: Checkpoint, progress: Progress) -> None:
         """Train, from the last checkpoint on."""
-        optimizer = torch.optim.AdamW(list(self.weights.values()), lr=self.spec.learning_rate)
+        optimizer = adamw(self.weights.values(), self.spec.learning_rate)
         begin = checkpoint.restore(self.weights, optimizer)
         for step, rows in enumerate(batches(self.teacher.sentences, self.spec.steps, self.spec.batch, self.spec.seed)):
             if step < begin:

@@ -17,10 +17,10 @@ from slimfront.studies.cache import cache_root, digest
 from slimfront.studies.compressed import CompressedModel
 from slimfront.studies.dense import embedding_tables
 from slimfront.studies.encoding import Encoded
-from slimfront.studies.processor import multiplies_bf16
 from slimfront.studies.schema import Study
 from slimfront.studies.space import DistillationSpec
 from slimfront.studies.tensors import make_room, read_tensors, write_tensors
+from slimfront.studies.training import arithmetic
 from torch import nn
 
 # Bytes that students at rest may take.
@@ -76,8 +76,7 @@ class Tutor:
             **origin,
             "data": teacher.sentences.fingerprint(),
             "batch": self._spec.batch,
-            "torch": torch.__version__,
-            "bf16": multiplies_bf16(),
+            **arithmetic(),
         }
 
     def recovered(

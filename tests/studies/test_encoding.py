@@ -73,6 +73,14 @@ def test_a_batch_is_padded_to_its_longest_row(tmp_path: Path) -> None:
     assert sorted(order.tolist()) == [0, 1, 2, 3] and (np.diff(found.lengths()[order]) >= 0).all()
 
 
+def test_padding_to_a_multiple_stays_within_the_longest_row(tmp_path: Path) -> None:
+    found = encoded(write_tokenizer(tmp_path))
+    assert found.lengths().tolist() == [4, 6, 3, 2] and found.longest == 6
+    widths = {rows: found.batch(rows, 4)["input_ids"].shape[1] for rows in ((3,), (2, 3), (0,), (1, 3))}
+    assert widths == {(3,): 4, (2, 3): 4, (0,): 4, (1, 3): 6}
+    assert found.batch((3,), 4)["attention_mask"].tolist() == [[1, 1, 0, 0]]
+
+
 def test_typical_lengths_are_quantiles_of_the_batches(tmp_path: Path) -> None:
     texts = tuple(" ".join(["film"] * (1 + number)) for number in range(20))
     found = encoded(write_tokenizer(tmp_path), texts, 50)
