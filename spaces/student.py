@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from slimfront.spaces.blocks import skipped
 from slimfront.spaces.draft import Codes, Draft
-from slimfront.spaces.quantizers.affine import nearest
+from slimfront.spaces.quantizers.affine import nearest, nearest_levels
 from slimfront.spaces.ranges import Range, rounding
 from slimfront.studies.compressed import CompressedModel, QuantizedTensor
 from torch import nn
@@ -70,10 +70,10 @@ def straight_through(weight: torch.Tensor, grid: QuantizedTensor) -> torch.Tenso
 class _Passed(torch.autograd.Function):
     @staticmethod
     def forward(_ctx: Any, weight: torch.Tensor, grid: QuantizedTensor) -> torch.Tensor:
-        # What :func:`rounded` stands for, without a pass over memory for each step of it.
+        # What :func:`rounded` stands for, without its integers: this is done for every weight in every step.
         scales, zero_points = grid.scales.float(), grid.zero_points.float()
-        codes = (weight.reshape(grid.codes.shape) / scales).add_(zero_points).round_().clamp_(0, 2**grid.bits - 1)
-        return codes.sub_(zero_points).mul_(scales).reshape(weight.shape)
+        levels = nearest_levels(weight.reshape(grid.codes.shape), scales, zero_points, grid.bits)
+        return levels.sub_(zero_points).mul_(scales).reshape(weight.shape)
 
     @staticmethod
     def backward(_ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:

@@ -39,8 +39,9 @@ def blas_threads(count: int) -> Iterator[None]:
 def keep_few_kernels() -> None:
     """Let oneDNN keep few compiled kernels, unless the user says how many; to be called before torch computes.
 
-    It keeps 1,024 with their buffers, and every width and length that is trained has its own: some 400 of a model with
-    six blocks whose widths all differ. With too few, each step compiles them anew.
+    It keeps 1,024 with their buffers, and every width and length that is trained has its own: up to 432 of a model with
+    six blocks whose widths all differ (four products, each once there and twice back, at six lengths). With too few,
+    each step compiles them anew.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", KERNELS)
 

@@ -71,4 +71,9 @@ def grid(low: torch.Tensor, high: torch.Tensor, bits: int) -> tuple[torch.Tensor
 
 def nearest(weight: torch.Tensor, scales: torch.Tensor, zero_points: torch.Tensor, bits: int) -> torch.Tensor:
     """Return the codes (uint8) whose values are nearest to the weights; shapes broadcast."""
-    return torch.round(weight / scales.float() + zero_points.float()).clamp(0, 2**bits - 1).to(torch.uint8)
+    return nearest_levels(weight, scales.float(), zero_points.float(), bits).to(torch.uint8)
+
+
+def nearest_levels(weight: torch.Tensor, scales: torch.Tensor, zero_points: torch.Tensor, bits: int) -> torch.Tensor:
+    """Return the codes of :func:`nearest` as floats, from scales and zero points in floats, in a new tensor."""
+    return (weight / scales).add_(zero_points).round_().clamp_(0, 2**bits - 1)
