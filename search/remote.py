@@ -74,11 +74,15 @@ class Remote:
         study: The study as JSON.
         log: A file for whatever the process prints.
         allowance: What one task may take.
+
+    Attributes:
+        answered: How many tasks the process has answered.
     """
 
     def __init__(self, study: Json, log: Path, allowance: Allowance) -> None:
         self._study, self._log, self._allowance = study, log, allowance
         self._process: subprocess.Popen[str] | None = None
+        self.answered = 0
 
     def prepare(self, progress: Progress) -> Json:
         """Start the process with a guide to the model and return it; see :func:`slimfront.search.guide.guide`.
@@ -113,11 +117,13 @@ class Remote:
                 if watch.verdict is None:
                     raise
                 raise WorkerDied(*watch.verdict) from death
+        self.answered += 1
         if answer.pop("leaving", False):
             self.kill()
         return answer
 
     def _start(self, guide: bool, progress: Progress) -> Json:
+        self.answered = 0
         self._log.parent.mkdir(parents=True, exist_ok=True)
         # One thread per process: several would fight over the cores of the other workers.
         waiting = _waiting.pop() if guide and _waiting else None
