@@ -19,7 +19,8 @@ from slimfront.search.run import Run
 from slimfront.studies.reader import parse_study, read_study
 
 from tests.benchmarks.material import QUICKSTART, say
-from tests.benchmarks.table import write
+from tests.benchmarks.picture import Place, draw
+from tests.benchmarks.table import FOLDER, write
 
 # Shares pruned everywhere by hand, and steps of distillation that follow: three passes over the train split.
 PRUNED, STEPS = (0.25, 0.5), 1125
@@ -184,11 +185,22 @@ the {len(dense.right)} held-out reviews, in points against dense with the paired
 the most accurate point of our fronts (found on two cores in {budget}) that is at least as small, as fast and as
 accurate within the intervals: for {beaten} of {len(recipes)} recipes there is one. All were measured in one run.
 
+![size, speed and accuracy of all](recipes.png)
+
 {chr(10).join(goal(found, dense, *asked) for asked in GOALS)}
 """
+    groups = {"recipes by hand": recipes, "dense": [dense]} | {
+        f"front for {runtime}": [model for model in found if model.name.startswith(runtime)] for runtime in TARGETS
+    }
+    draw({name: [place(model, dense) for model in group] for name, group in groups.items()}, FOLDER / "recipes.png")
     write(
         "recipes", "One front against recipes by hand", text, ("model", "MB", "speed", "accuracy against dense"), rows
     )
+
+
+def place(model: Model, dense: Model) -> Place:
+    """Return where a model stands in the picture."""
+    return model.size / 1e6, model.speed, 100 * model.gain(dense)[0]
 
 
 def goal(found: list[Model], dense: Model, smaller: float, faster: float, loss: float) -> str:
