@@ -193,8 +193,9 @@ def _search(
             engine.search(coordinator)
         if records.shared:
             mend(run, engine, listener.stage)
-        _hold_out(run, records, engine, listener)
+        # Before the held-out sentences: to read many lengths with many models slows a worker down for good.
         _tournament(run, records, engine, listener)
+        _hold_out(run, records, engine, listener)
     finally:
         coordinator.close()
 

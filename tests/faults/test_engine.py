@@ -21,11 +21,13 @@ def test_a_process_that_loaded_many_models_does_not_take_the_last_measurements(
     monkeypatch.setattr(optuna, "WORN", 10)
     searching: set[int] = set()
     ending: set[int] = set()
+    stages: list[str] = []
 
     def trial(_progress: Progress) -> None:
         searching.update(workers())
 
     def stage(text: str, _share: float) -> None:
+        stages.append(text)
         if "once more" in text:
             ending.update(workers())
 
@@ -33,3 +35,6 @@ def test_a_process_that_loaded_many_models_does_not_take_the_last_measurements(
     front = launch(study.study, study.runs / "run", listener=Listener(trial=trial, stage=stage))
     assert ending and front.points
     assert ending.isdisjoint(searching) == (trials > 10)
+    timed = [number for number, text in enumerate(stages) if "once more" in text]
+    read = [number for number, text in enumerate(stages) if "held-out" in text]
+    assert max(timed) < min(read)
