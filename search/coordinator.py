@@ -8,10 +8,11 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from slimfront.search.begun import mark_of, unmark
 from slimfront.search.choosing import Chooser
 from slimfront.search.ledger import Ledger
 from slimfront.search.peers import Peers
@@ -21,6 +22,7 @@ from slimfront.search.records import Records
 from slimfront.search.rows import NumberTaken
 from slimfront.search.run import Run
 from slimfront.search.samplers import Sampler
+from slimfront.search.standing import Progress
 from slimfront.search.trial import Trial
 from slimfront.spaces.space import Space
 from slimfront.studies.errors import RecordsError, TooManyFailures
@@ -37,39 +39,6 @@ LOOK = 0.5
 REFERENCES = 24
 # So many points of the front are told while the search runs.
 LEADERS = 5
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far a search is.
-
-    Attributes:
-        done: Trials evaluated, failures included.
-        trials: Trials wanted.
-        cached: Duplicates answered from the records.
-        failed: Trials that failed.
-        stopped: Trials that were stopped early.
-        share: How much of the trials, of the CPU budget or of the time is spent, whichever is most.
-        remaining: Seconds that the search is still going to take, or None while that cannot be told.
-        best: A line about the front.
-        leaders: A few of the front's points that keep the constraints, the smallest first.
-        dense: The dense model's trial, once it is complete.
-        objectives: Unit and direction by objective.
-        limits: The study's constraints in words.
-    """
-
-    done: int
-    trials: int
-    cached: int
-    failed: int
-    stopped: int
-    share: float
-    remaining: float | None
-    best: str
-    leaders: tuple[Trial, ...] = ()
-    dense: Trial | None = None
-    objectives: Mapping[str, Json] = field(default_factory=dict)
-    limits: tuple[str, ...] = ()
 
 
 class Coordinator:
@@ -192,6 +161,7 @@ class Coordinator:
                 # A full disk or a server that is away has stopped the search: then it counts.
                 with contextlib.suppress(RecordsError):
                     self._records.put_back(self._ledger[number])
+                    unmark(self._run.artifact(number))
             self._handed.clear()
 
     def progress(self) -> Progress:
@@ -279,6 +249,7 @@ class Coordinator:
 
     def _put(self, trial: Trial) -> None:
         """Note a trial, and remove the artifacts that nobody needs any longer: records can make them again."""
+        unmark(self._run.artifact(trial.number))
         for unneeded in self._ledger.put(trial):
             shutil.rmtree(self._run.artifact(unneeded.number), ignore_errors=True)
         self._tell(trial)
@@ -303,8 +274,9 @@ class Coordinator:
         """Start a trial that a dead process left running once more, under its own number and seed."""
         while self._abandoned:
             trial = self._abandoned.popleft()
-            if trial.attempts < ATTEMPTS or trial.kind == "dense":
-                again = self._records.again(trial, self._owner)
+            blamed = self._blamed(trial)
+            if not blamed or trial.attempts < ATTEMPTS or trial.kind == "dense":
+                again = self._records.again(trial, self._owner, blamed)
                 if again is None:
                     # Another search was as quick, and is its owner now.
                     self._take_in(trial.number)
@@ -313,6 +285,13 @@ class Coordinator:
                 return again
             self._put(self._records.fail(trial, f"crashed: left unfinished {trial.attempts} times"))
         return None
+
+    def _blamed(self, trial: Trial) -> bool:
+        """Return whether a trial may have ended the search that left it: its worker did not outlive the coordinator.
+
+        Of one that another search left nobody knows, for that one's folder may be on another machine.
+        """
+        return self._peers is not None or mark_of(self._run.artifact(trial.number)).exists()
 
     def _next_trial(self) -> Trial | None:
         """Record and return the next new trial, or None while there is none to start."""

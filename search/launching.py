@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from slimfront.objectives.runtimes import RUNTIMES
-from slimfront.search.coordinator import Coordinator, Progress
+from slimfront.search.coordinator import Coordinator
 from slimfront.search.engines import ENGINES, Engine
 from slimfront.search.front import Front, Point
 from slimfront.search.guide import follow
@@ -21,6 +21,7 @@ from slimfront.search.rebuild import mend
 from slimfront.search.records import Records
 from slimfront.search.run import Run, only_coordinator, require_same_study
 from slimfront.search.samplers import SAMPLERS
+from slimfront.search.standing import Progress
 from slimfront.search.tournament import HEAT
 from slimfront.search.tracking import Tracking, trackers_of
 from slimfront.studies.errors import SlimfrontError, StudyError

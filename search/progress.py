@@ -10,9 +10,9 @@ from types import TracebackType
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
-from slimfront.search.coordinator import Progress as SearchProgress
 from slimfront.search.inspect.table import times
 from slimfront.search.launching import Listener
+from slimfront.search.standing import Progress as SearchProgress
 from slimfront.search.trial import Trial
 from slimfront.studies.limits import readable
 

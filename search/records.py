@@ -202,9 +202,16 @@ class Records:
             ) from None
         return trial
 
-    def again(self, trial: Trial, owner: Json | None = None) -> Trial | None:
-        """Record that a trial left running by a dead process is started once more; None where another did so."""
-        before, then = attributes_of(trial), replace(trial, attempts=trial.attempts + 1, owner=owner)
+    def again(self, trial: Trial, owner: Json | None = None, counted: bool = True) -> Trial | None:
+        """Record that a trial left running by a dead process is started once more; None where another did so.
+
+        Args:
+            trial: The trial.
+            owner: Who runs it now.
+            counted: Whether what was left counts as an attempt.
+        """
+        attempts = trial.attempts + 1 if counted else max(trial.attempts, 1)
+        before, then = attributes_of(trial), replace(trial, attempts=attempts, owner=owner)
         told = attributes_of(then)
         taken = self._where.do(lambda: self._rows.again(trial.number, trial.configuration, before, told))
         return then if taken else None

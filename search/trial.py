@@ -29,7 +29,7 @@ class Trial:
         violations: By how much each constraint is broken.
         cached_from: The trial from which a duplicate was answered, or None.
         error: What went wrong with a failed trial.
-        attempts: How often it was started.
+        attempts: How often it was started, but for starts that were cut short by no fault of its own.
         details: What else the worker told: ``divergence``, ``sentences``, ``stopped``, ``cpu``, ``seconds``; and what
             had been ``predicted``.
         owner: Who runs it, or ran it last, where several searches share the records; see

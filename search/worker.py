@@ -15,12 +15,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
+from slimfront.search.begun import Begun
+
 Json = dict[str, Any]
 
 
 def main(kind: type[Server] | None = None) -> None:
     """Serve until standard input closes. The first line names the study; see :class:`Remote` for the other end."""
-    lines = _lines()
+    begun = Begun()
+    lines = _lines(begun)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(OSError):
         # Where memory runs out, the system ends a worker rather than the search.
@@ -28,7 +31,7 @@ def main(kind: type[Server] | None = None) -> None:
     # Whatever libraries print goes to the log; only results go up the pipe.
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    server = (kind or Server)(out)
+    server = (kind or Server)(out, begun)
     _imported(server)
     first = json.loads(lines.get())
     log = os.open(first["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
@@ -38,7 +41,7 @@ def main(kind: type[Server] | None = None) -> None:
     while going:
         server.get_ready()
         task = json.loads(lines.get())
-        server.answer(lambda task=task: server.serve(task))  # type: ignore[misc]
+        server.answer(lambda task=task: server.do(task))  # type: ignore[misc]
         going = not server.leaving
 
 
@@ -50,13 +53,14 @@ def _imported(server: Server) -> None:
     gc.enable()
 
 
-def _lines() -> queue.SimpleQueue[str]:
+def _lines(begun: Begun) -> queue.SimpleQueue[str]:
     """Return the lines of standard input; when it closes, the parent is gone and this process ends at once."""
     lines: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def read() -> None:
         for line in sys.stdin:
             lines.put(line)
+        begun.leave()
         if os.getpgrp() == os.getpid():
             # With whatever a trial started and left behind.
             os.killpg(os.getpid(), signal.SIGKILL)
@@ -71,14 +75,15 @@ class Server:
 
     Args:
         out: Where answers go.
+        begun: Marks the trial that is evaluated.
 
     Attributes:
         evaluator: Does them, once the study is loaded.
         leaving: Whether this process is of no more use: another one must do the next task.
     """
 
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
+    def __init__(self, out: TextIO, begun: Begun | None = None) -> None:
+        self._out, self._begun = out, begun or Begun()
         self.evaluator: Any = None
         self.leaving = False
 
@@ -107,6 +112,13 @@ class Server:
         torch.set_flush_denormal(True)
         self.evaluator = Evaluator.prepare(parse_study(first["study"]), self._progress)
         return {"guide": guide(self.evaluator, self._progress) if first["guide"] else None}
+
+    def do(self, task: Json) -> Json:
+        """Return the answer to one task, whose trial is marked meanwhile."""
+        if task["do"] != "evaluate":
+            return self.serve(task)
+        with self._begun.at(Path(task["folder"])):
+            return self.serve(task)
 
     def serve(self, task: Json) -> Json:
         """Return the answer to one task."""

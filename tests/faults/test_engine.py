@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import pytest
 from slimfront.search import remote
-from slimfront.search.coordinator import Progress
 from slimfront.search.engines import optuna
 from slimfront.search.launching import Listener, launch
+from slimfront.search.standing import Progress
 
 from tests.faults.processes import WORKER, Trivial, workers
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import pytest
 import sqlalchemy
+from slimfront.search.begun import mark_of
 
 from tests.faults.mutations import rare
 from tests.faults.processes import ALL, Trivial, wait_for, workers
@@ -79,6 +80,27 @@ def test_a_search_that_is_ended_again_and_again(
         assert undisturbed.launch(run) == 0
         assert undisturbed.list(run) == undisturbed.list("undisturbed")
         left, turn = left - now, turn + 1
+
+
+@pytest.mark.parametrize(("spared", "state"), [(True, "complete"), (False, "failed")])
+def test_a_trial_is_to_blame_only_if_its_worker_went_too(
+    spared: bool, state: str, trivial_study: Callable[..., Trivial], pace: Callable[[float], None]
+) -> None:
+    pace(0.5)
+    study, times = trivial_study(f"blame-{spared}", trials=3), 3 if spared else 2
+    mark, began = mark_of(study.runs / "run" / "artifacts" / "trial-00001"), 0
+    for _ in range(times):
+        process = study.start("run")
+        assert wait_for(lambda began=began: mark.exists() and mark.stat().st_mtime_ns > began)
+        began = mark.stat().st_mtime_ns
+        if not spared:
+            os.kill(process, signal.SIGSTOP)
+            os.kill(workers()[0], signal.SIGKILL)
+        os.kill(process, signal.SIGKILL)
+        assert _wait(process) == -9 and wait_for(lambda: not workers(), 10)
+    assert study.launch("run") == 0
+    assert [trial.state for trial in study.trials("run")] == ["complete", state, "complete"]
+    assert not list((study.runs / "run" / "artifacts").glob("*.begun"))
 
 
 @pytest.mark.parametrize("moment", ["before", pytest.param("after", marks=pytest.mark.slow)])

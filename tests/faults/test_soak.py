@@ -8,8 +8,8 @@ from collections.abc import Callable
 import psutil
 import pytest
 from slimfront.search import remote
-from slimfront.search.coordinator import Progress
 from slimfront.search.launching import Listener, launch
+from slimfront.search.standing import Progress
 
 from tests.faults.processes import WORKER, Trivial
 

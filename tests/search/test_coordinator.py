@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from slimfront.search.begun import mark_of
 from slimfront.search.coordinator import Coordinator
 from slimfront.search.prediction import Predictor
 from slimfront.search.racing import LOGITS
@@ -277,8 +278,13 @@ def test_a_search_that_is_stopped_counts_no_attempt(make: Make, tmp_path: Path) 
     drive(make(trials=4))
     trials = Records(tmp_path / "run").trials()
     assert [(trial.state, trial.attempts) for trial in trials] == [("complete", 1)] * 4
-    # A search that dies has no say: what it leaves behind twice is not begun a third time.
-    for _ in range(2):
+    # Nor does one count whose worker outlived its coordinator: it has taken away the trial's mark.
+    for _ in range(3):
         assert make(trials=5).next_task() is not None
+    # What was left twice with all that was at it is not begun a third time.
+    mark = mark_of(tmp_path / "run" / "artifacts" / "trial-00004")
+    mark.touch()
+    assert make(trials=5).next_task() is not None and not mark.exists()
+    mark.touch()
     drive(make(trials=5))
     assert "left unfinished 2 times" in str(Records(tmp_path / "run").trials()[4].error)

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 from rich.console import Console
-from slimfront.search.coordinator import Progress
 from slimfront.search.ledger import Ledger
 from slimfront.search.progress import Display
+from slimfront.search.standing import Progress
 from slimfront.search.trial import Trial
 from slimfront.spaces.configuration import Configuration
 from slimfront.studies.limits import parse_limit

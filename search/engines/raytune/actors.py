@@ -114,7 +114,7 @@ class Evaluation(tune.Trainable):  # type: ignore[misc]
     def step(self) -> Json:
         """Evaluate the task."""
         with Watch(os.getpid(), self._allowance, self._log, self._end):
-            answer = self._server.result(lambda: readable(self._server.serve(self._task)))
+            answer = self._server.result(lambda: readable(self._server.do(self._task)))
         return {METRIC: 1, "answer": json.dumps(answer), tune.result.DONE: True}
 
     def _end(self, kind: str, message: str) -> None:
