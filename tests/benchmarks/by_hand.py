@@ -2,20 +2,22 @@
 
 It stands alone (no import of slimfront) and is run in an environment of its own, which has NNCF, ONNX Runtime and
 torchao. All models read the same held-out sentences and answer the same request, one thread, one sentence at a time;
-latency is a ratio to the dense OpenVINO model in randomly interleaved runs.
+latency is a ratio to the dense OpenVINO model in randomly interleaved runs, taken before anything is read.
 
 Usage: ``python by_hand.py FOLDER`` with the folder that :mod:`tests.benchmarks.recipes` writes. One file of figures for
-each model; those that are there already are not measured again.
+each model; those that are there already are not measured again. Each is made in one process and measured in another,
+for a process in which many models have read many sentences runs small ones up to 8 % slower.
 """
 
 from __future__ import annotations
 
-import copy
 import json
-import shutil
+import os
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,10 +33,13 @@ from torchao.quantization import Int8DynamicActivationInt8WeightConfig, quantize
 from transformers import AutoModelForSequenceClassification
 
 PAIRS, RESAMPLES, CALIBRATION = 150, 1000, 300
+DENSE = "OpenVINO, dense fp32"
 OPTIONS = {"INFERENCE_NUM_THREADS": 1, "NUM_STREAMS": 1, "ENABLE_CPU_PINNING": False}
 ADVANCED = nncf.AdvancedCompressionParameters(group_size_fallback_mode=nncf.GroupSizeFallbackMode.ADJUST)
 Batch = dict[str, Any]
 Run = Callable[[Batch], Any]
+# What makes a model's files, and what loads them.
+Recipe = tuple[str, Callable[[], None], Callable[[], "Loaded"]]
 
 
 class Reader(CalibrationDataReader):  # type: ignore[misc]
@@ -47,6 +52,23 @@ class Reader(CalibrationDataReader):  # type: ignore[misc]
         return next(self._left, None)
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """A model that is measured.
+
+    Attributes:
+        size: Its bytes.
+        run: Answers a batch.
+        rows: The held-out sentences, as its tokenizer reads them.
+        request: The request whose latency is measured.
+    """
+
+    size: int
+    run: Run
+    rows: list[Batch]
+    request: Batch
+
+
 class Bench:
     """What every model is measured on, and the recipes."""
 
@@ -56,8 +78,12 @@ class Bench:
         self.given, self.rows, self.request = data["given"], data["rows"], as_batch(data["request"])
         self.calibration = batches_of(data["calibration"])
         self.module = AutoModelForSequenceClassification.from_pretrained(folder / "dense").eval()
-        self.dense = self.converted()
-        self.reference = openvino_run(self.dense)
+
+    def path(self, name: str, file: str = "model.xml") -> Path:
+        """Return where a model's file is; its folder is there."""
+        path = self.folder / "models" / name / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
 
     def converted(self) -> ov.Model:
         """Return the dense model in OpenVINO."""
@@ -69,14 +95,11 @@ class Bench:
         model.validate_nodes_and_infer_types()
         return model
 
-    def measure(self, name: str, size: int, run: Run, rows: list[Batch], request: Batch) -> None:
+    def measure(self, name: str, model: Loaded) -> None:
         """Write size, latency ratio with interval, and predictions of one model."""
-        predictions = [
-            int(np.asarray(run(as_batch({key: [row[key]] for key in row}))).reshape(-1).argmax()) for row in rows
-        ]
         times: tuple[list[float], list[float]] = ([], [])
         rng = np.random.default_rng(0)
-        both = ((run, request), (self.reference, self.request))
+        both = ((model.run, model.request), (openvino_run(self.path(DENSE)), self.request))
         for _ in range(PAIRS):
             for which in rng.permutation(2):
                 call, batch = both[which]
@@ -87,48 +110,56 @@ class Bench:
         own, dense = (np.array(values) for values in times)
         picks = rng.integers(0, PAIRS, size=(RESAMPLES, PAIRS))
         ratios = np.median(dense[picks], axis=1) / np.median(own[picks], axis=1)
+        answers = [model.run(as_batch({key: [row[key]] for key in row})) for row in model.rows]
         found = {
-            "size": size,
+            "size": model.size,
             "speed": float(np.median(dense) / np.median(own)),
             "interval": np.quantile(ratios, [0.025, 0.975]).tolist(),
-            "predictions": predictions,
+            "predictions": [int(np.asarray(answer).reshape(-1).argmax()) for answer in answers],
         }
         (self.folder / "figures" / f"{name}.json").write_text(json.dumps(found))
-        print(f"{name}: {size / 1e6:.2f} MB, {found['speed']:.2f} times as fast", file=sys.stderr, flush=True)
+        print(f"{name}: {model.size / 1e6:.2f} MB, {found['speed']:.2f} times as fast", file=sys.stderr, flush=True)
 
-    def openvino(self, name: str, model: ov.Model, entry: dict[str, Any] | None = None) -> None:
-        """Save and measure an OpenVINO model, on the dense model's texts or on those of an entry."""
-        path = self.folder / "models" / name / "model.xml"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        ov.save_model(model, path, compress_to_fp16=False)
-        rows, request = (entry["rows"], as_batch(entry["request"])) if entry else (self.rows, self.request)
-        self.measure(name, bytes_of(path.parent), openvino_run(path), rows, request)
-
-    def recipes(self) -> Iterator[tuple[str, Callable[[str], None]]]:
-        """Yield each model's name and what makes and measures it."""
-        yield "OpenVINO, dense fp32", lambda name: self.openvino(name, self.dense)
-        yield "NNCF post-training int8", lambda name: self.openvino(name, self.quantized(self.dense))
-        yield "NNCF weights int8", lambda name: self.openvino(name, int8(self.dense))
-        yield "NNCF weights int4", lambda name: self.openvino(name, int4(self.dense))
-        yield "ONNX Runtime dynamic int8", self.onnx_dynamic
-        yield "ONNX Runtime static int8", self.onnx_static
+    def recipes(self) -> Iterator[Recipe]:
+        """Yield each model's name, what makes it and what loads it."""
+        yield self.openvino(DENSE, self.converted)
+        dense = partial(read_model, self.path(DENSE))
+        yield self.openvino("NNCF post-training int8", lambda: self.quantized(dense()))
+        yield self.openvino("NNCF weights int8", lambda: int8(dense()))
+        yield self.openvino("NNCF weights int4", lambda: int4(dense()))
+        for title, quantize in (("dynamic", self.onnx_dynamic), ("static", self.onnx_static)):
+            name = f"ONNX Runtime {title} int8"
+            yield name, partial(quantize, self.path(name, "model.onnx")), partial(self.onnx_loaded, name)
         for entry in self.given:
             if entry["kind"] == "ours":
-                yield entry["name"], partial(self.ours, entry=entry)
+                yield entry["name"], lambda: None, partial(self.ours, entry)
             else:
-                for title, compress in (("int8", self.quantized), ("weights int8", int8), ("weights int4", int4)):
-                    yield f"{entry['name']}, NNCF {title}", partial(self.pruned, entry=entry, compress=compress)
+                yield from self.pruned(entry)
         # The slowest by far.
-        yield "torchao dynamic int8", self.torchao
+        name = "torchao dynamic int8"
+        yield name, partial(self.torchao, name), partial(self.torchao_loaded, name)
 
-    def pruned(self, name: str, entry: dict[str, Any], compress: Callable[..., ov.Model]) -> None:
-        """Compress and measure a model that was pruned and distilled, on texts as its own tokenizer reads them."""
-        model = ov.Core().read_model(entry["xml"])
-        made = compress(model, batches_of(entry["calibration"])) if compress == self.quantized else compress(model)
-        self.openvino(name, made, entry)
+    def openvino(self, name: str, make: Callable[[], ov.Model], entry: dict[str, Any] | None = None) -> Recipe:
+        """Return an OpenVINO recipe, measured on the dense model's texts or on those of an entry."""
 
-    def ours(self, name: str, entry: dict[str, Any]) -> None:
-        """Measure a model as it was given."""
+        def save() -> None:
+            ov.save_model(make(), self.path(name), compress_to_fp16=False)
+
+        def load() -> Loaded:
+            rows, request = (entry["rows"], as_batch(entry["request"])) if entry else (self.rows, self.request)
+            return Loaded(bytes_of(self.path(name).parent), openvino_run(self.path(name)), rows, request)
+
+        return name, save, load
+
+    def pruned(self, entry: dict[str, Any]) -> Iterator[Recipe]:
+        """Yield the recipes on a model that was pruned and distilled, on texts as its own tokenizer reads them."""
+        model, calibration = partial(read_model, entry["xml"]), batches_of(entry["calibration"])
+        yield self.openvino(f"{entry['name']}, NNCF int8", lambda: self.quantized(model(), calibration), entry)
+        yield self.openvino(f"{entry['name']}, NNCF weights int8", lambda: int8(model()), entry)
+        yield self.openvino(f"{entry['name']}, NNCF weights int4", lambda: int4(model()), entry)
+
+    def ours(self, entry: dict[str, Any]) -> Loaded:
+        """Load a model as it was given."""
         folder = Path(entry["folder"])
         manifest = json.loads((folder / "manifest.json").read_text())
         size = sum(file["bytes"] for file in manifest["files"].values())
@@ -136,7 +167,7 @@ class Bench:
             run = onnx_run(folder / "model.onnx")
         else:
             run = infer(ov.compile_model(str(folder / "openvino_model.xml"), "CPU", manifest["options"]))
-        self.measure(name, size, run, entry["rows"], as_batch(entry["request"]))
+        return Loaded(size, run, entry["rows"], as_batch(entry["request"]))
 
     def quantized(self, model: ov.Model, calibration: list[Batch] | None = None) -> ov.Model:
         read = calibration or self.calibration
@@ -144,9 +175,8 @@ class Bench:
 
     def onnx(self) -> Path:
         """Return the dense model in ONNX, prepared for quantization."""
-        path = self.folder / "models" / "onnx" / "prepared.onnx"
+        path = self.path("onnx", "prepared.onnx")
         if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
             example = {name: torch.from_numpy(value).repeat(2, 1) for name, value in self.calibration[0].items()}
             dynamic = {name: {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC} for name in example}
             torch.onnx.export(
@@ -162,30 +192,28 @@ class Bench:
             quant_pre_process(path.with_name("raw.onnx"), path, skip_symbolic_shape=True)
         return path
 
-    def onnx_dynamic(self, name: str) -> None:
-        path = self.folder / "models" / name / "model.onnx"
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def onnx_dynamic(self, path: Path) -> None:
         quantize_dynamic(self.onnx(), path, per_channel=True)
-        self.measure(name, bytes_of(path.parent), onnx_run(path), self.rows, self.request)
 
-    def onnx_static(self, name: str) -> None:
-        path = self.folder / "models" / name / "model.onnx"
-        path.parent.mkdir(parents=True, exist_ok=True)
+    def onnx_static(self, path: Path) -> None:
         quantize_static(self.onnx(), path, Reader(self.calibration[:100]), per_channel=True)
-        self.measure(name, bytes_of(path.parent), onnx_run(path), self.rows, self.request)
+
+    def onnx_loaded(self, name: str) -> Loaded:
+        path = self.path(name, "model.onnx")
+        return Loaded(bytes_of(path.parent), onnx_run(path), self.rows, self.request)
 
     def torchao(self, name: str) -> None:
-        path = self.folder / "models" / name / "model.pt"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        module = copy.deepcopy(self.module)
-        quantize_(module, Int8DynamicActivationInt8WeightConfig())
-        torch.save(module.state_dict(), path)
+        quantize_(self.module, Int8DynamicActivationInt8WeightConfig())
+        torch.save(self.module.state_dict(), self.path(name, "model.pt"))
+
+    def torchao_loaded(self, name: str) -> Loaded:
+        quantize_(self.module, Int8DynamicActivationInt8WeightConfig())
 
         def run(batch: Batch) -> Any:
             with torch.no_grad():
-                return module(**{key: torch.from_numpy(value) for key, value in batch.items()}).logits.numpy()
+                return self.module(**{key: torch.from_numpy(value) for key, value in batch.items()}).logits.numpy()
 
-        self.measure(name, bytes_of(path.parent), run, self.rows, self.request)
+        return Loaded(bytes_of(self.path(name).parent), run, self.rows, self.request)
 
 
 def as_batch(columns: dict[str, Any]) -> Batch:
@@ -221,8 +249,12 @@ def infer(compiled: ov.CompiledModel) -> Run:
     return lambda batch: request.infer(batch)[0]
 
 
-def openvino_run(model: ov.Model | Path) -> Run:
-    return infer(ov.compile_model(model, "CPU", {**OPTIONS, "INFERENCE_PRECISION_HINT": "f32"}))
+def openvino_run(path: Path) -> Run:
+    return infer(ov.compile_model(path, "CPU", {**OPTIONS, "INFERENCE_PRECISION_HINT": "f32"}))
+
+
+def read_model(path: str | Path) -> ov.Model:
+    return ov.Core().read_model(path)
 
 
 def onnx_run(path: Path) -> Run:
@@ -233,14 +265,34 @@ def onnx_run(path: Path) -> Run:
     return lambda batch: session.run(None, {name: value for name, value in batch.items() if name in known})[0]
 
 
+def apart(work: Callable[[], None]) -> None:
+    """Do some work in a process of its own, with all that this one has imported and read.
+
+    Raises:
+        SystemExit: the work failed.
+    """
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            work()
+            status = 0
+        except Exception:
+            traceback.print_exc()
+        finally:
+            os._exit(status)
+    if os.waitpid(child, 0)[1]:
+        sys.exit(1)
+
+
 def main() -> None:
     torch.set_num_threads(1)
     bench = Bench(Path(sys.argv[1]))
     (bench.folder / "figures").mkdir(exist_ok=True)
-    for name, make in bench.recipes():
+    for name, make, load in bench.recipes():
         if not (bench.folder / "figures" / f"{name}.json").is_file():
-            shutil.rmtree(bench.folder / "models" / name, ignore_errors=True)
-            make(name)
+            apart(make)
+            apart(lambda name=name, load=load: bench.measure(name, load()))  # type: ignore[misc]
 
 
 if __name__ == "__main__":
