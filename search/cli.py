@@ -17,6 +17,7 @@ from slimfront.search.options import (
     RunFolder,
     Sampler,
     StudyFile,
+    StudyOrRun,
     Target,
     Trackers,
     Weights,
@@ -56,7 +57,7 @@ def _common(
 
 @app.command()
 def launch(
-    study: StudyFile,
+    study: StudyOrRun,
     run: Annotated[Path | None, typer.Option(help="The run folder; runs/NAME by default, or runs/NAME-TARGET.")] = None,
     trials: Annotated[int | None, typer.Option(help="Configurations to evaluate.")] = None,
     timeout: Annotated[str | None, typer.Option(help="Longest time, such as 30m.")] = None,
@@ -71,7 +72,7 @@ def launch(
     tracker: Trackers = None,
     new: Annotated[bool, typer.Option("--new", help="Begin another run beside an earlier one.")] = False,
 ) -> None:
-    """Search a study; the same command continues where it stopped."""
+    """Search a study; the same command, or one with the run folder, continues where it stopped."""
     from slimfront.search.remote import cool_down, warm_up
 
     settings: dict[str, Any] = {"trials": trials, "timeout": timeout, "budget": budget}
@@ -86,9 +87,9 @@ def launch(
     }
     warm_up()
     try:
-        from slimfront.studies.reader import read_study
+        from slimfront.search.given import study_and_run
 
-        read = read_study(study)
+        read, run_folder = study_and_run(study, run)
         from slimfront.search.inspect.data import notes
         from slimfront.search.inspect.plot import draw_front
         from slimfront.search.inspect.table import front_table
@@ -97,7 +98,7 @@ def launch(
         from slimfront.search.run import Run
 
         with Display() as listener, told_as_options(settings):
-            front = search(read, run, new=new, target=target, listener=listener, **settings)
+            front = search(read, run_folder, new=new, target=target, listener=listener, **settings)
     except Interrupted:
         say("what is finished is kept: the same command continues")
         raise

@@ -13,6 +13,7 @@ from slimfront.objectives.runtimes import RUNTIMES
 from slimfront.search.coordinator import Coordinator
 from slimfront.search.engines import ENGINES, Engine
 from slimfront.search.front import Front, Point
+from slimfront.search.given import study_and_run
 from slimfront.search.guide import follow
 from slimfront.search.lock import differences, require_same
 from slimfront.search.naming import check_names
@@ -25,7 +26,7 @@ from slimfront.search.standing import Progress
 from slimfront.search.tournament import HEAT
 from slimfront.search.tracking import Tracking, trackers_of
 from slimfront.studies.errors import SlimfrontError, StudyError
-from slimfront.studies.reader import parse_study, read_study
+from slimfront.studies.reader import parse_study
 from slimfront.studies.schema import Study, seconds
 from slimfront.studies.threads import blas_threads
 
@@ -57,7 +58,7 @@ def launch(
     """Search a study and return its front; the same call continues where it stopped.
 
     Args:
-        study: A study file, or a study.
+        study: A study file, a study, or a run folder, whose search goes on.
         run: The run folder; ``runs/NAME`` by default, or ``runs/NAME-TARGET``.
         new: Begin another run beside an earlier one.
         target: The runtime, where it is another than the study's.
@@ -70,7 +71,7 @@ def launch(
     """
     listener = listener or Listener()
     started = time.monotonic()
-    read = study if isinstance(study, Study) else read_study(study)
+    read, run = (study, run) if isinstance(study, Study) else study_and_run(study, run)
     loaded = with_settings(on_target(read, target), settings)
     limits = check_names(loaded)
     name = loaded.name if loaded.target == read.target else f"{loaded.name}-{target}"

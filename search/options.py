@@ -50,6 +50,7 @@ def told_as_options(settings: Mapping[str, object]) -> Iterator[None]:
 
 
 StudyFile = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file.")]
+StudyOrRun = Annotated[Path, typer.Argument(metavar="STUDY.yaml", help="The study file, or the folder of a run.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
 Target = Annotated[
     str | None,

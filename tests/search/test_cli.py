@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from slimfront.search.run import Run
 
 from tests.commands import checked, forked, slimfront
 
@@ -120,6 +121,14 @@ def test_timeout_ends_with_what_is_there(study_file: StudyFile, tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     document = checked("inspect", forked("inspect", tmp_path / "run", "--json").stdout)
     assert 0 < document["trials"]["complete"] < 500 and document["front"]
+
+
+def test_the_folder_of_a_run_continues_it(run: Path, tmp_path: Path) -> None:
+    before = Run.open(copy(run, tmp_path / "run")).records().trials()
+    done = slimfront("launch", tmp_path / "run", "--trials", len(before) + 1)
+    assert done.returncode == 0 and f"front of {tmp_path / 'run'}" in done.stdout, done.stderr
+    after = Run.open(tmp_path / "run").records().trials()
+    assert after[: len(before)] == before and len(after) > len(before)
 
 
 def test_three_lines_of_python(run: Path, tmp_path: Path) -> None:
