@@ -107,6 +107,20 @@ def test_artifact_computes_what_the_compressed_module_computes(name: str, kind: 
     assert sizes[1] < sizes[0] and max(sizes[2:4]) < sizes[1] and sizes[4] < min(sizes[2:4])
 
 
+@pytest.mark.parametrize("name", RUNTIMES.names())
+def test_what_is_converted_again_has_the_same_bytes(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, inputs = make_encoder("bert"), example_inputs()
+    runtime = RUNTIMES.get(name, where="x")(TargetSpec())
+    space = Space(SpaceSpec(bits=BitsSpec()), walk(module, inputs), runtime.supports())
+    files = []
+    for cache in ("one", "other"):
+        monkeypatch.setenv("SLIMFRONT_CACHE", str(tmp_path / cache))
+        blueprint = runtime.prepare(module, inputs, {}, {}, "of these tests")
+        compressed = space.draft({}, space.dense()).stitch(module, codes_of(module, runtime.supports()))
+        files.append(dict(blueprint.lower(compressed, tmp_path / f"{cache}-files").files))
+    assert files[0] == files[1]
+
+
 @pytest.mark.parametrize("kind", ["distilbert", "gpt2"])
 def test_activations_are_rounded_in_their_ranges(kind: str, tmp_path: Path) -> None:
     module, inputs = make_encoder(kind), example_inputs()

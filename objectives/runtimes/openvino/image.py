@@ -104,6 +104,8 @@ def _convert(module: nn.Module, example: Mapping[str, torch.Tensor], path: Path)
             allowed="a module that torch.jit.trace follows and that returns its logits",
             hint="choose another model, or return tensors only from its forward",
         ) from error
+    # The name that a process's first graph gets; later ones are counted.
+    graph.set_friendly_name("Model0")
     for number, node in enumerate(graph.get_ordered_ops()):
         name = node.get_friendly_name()
         if re.fullmatch(rf"{node.get_type_name()}_\d+", name) or not name:
