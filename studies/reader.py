@@ -14,7 +14,7 @@ from slimfront.studies.explaining import explained
 from slimfront.studies.schema import Study
 
 MAX_BYTES = 100_000
-MAX_DEPTH = 20
+MAX_DEPTH, MAX_VALUES = 20, 10_000
 
 
 def read_study(path: str | Path) -> Study:
@@ -89,7 +89,7 @@ def _load_yaml(text: str, where: str) -> Any:
                 given=line,
                 hint="replace the tab by two spaces",
             )
-    _check_depth(text, where)
+    _check_shape(text, where)
     yaml = YAML(typ="safe", pure=True)
     yaml.allow_duplicate_keys = False
     yaml.max_depth = MAX_DEPTH
@@ -102,36 +102,44 @@ def _load_yaml(text: str, where: str) -> Any:
         raise StudyError("not a study in YAML", where=where, given=f"{type(error).__name__}: {error}") from None
 
 
-def _check_depth(text: str, where: str) -> None:
-    """Refuse deep nesting and aliases before the parser builds anything of them."""
+def _check_shape(text: str, where: str) -> None:
+    """Refuse aliases, deep nesting and endless lists before the parser builds anything of them."""
     yaml = YAML(typ="safe", pure=True)
-    depth, path = 0, where
+    depth = values = 0
     try:
         for event in yaml.parse(text):
             kind = type(event).__name__
-            if kind == "AliasEvent":
-                raise StudyError(
-                    "aliases (*name) are not allowed in a study",
-                    where=f"{where}, line {event.start_mark.line + 1}",
-                    hint="write the value out",
-                )
             depth += kind in ("MappingStartEvent", "SequenceStartEvent")
             depth -= kind in ("MappingEndEvent", "SequenceEndEvent")
-            if depth > MAX_DEPTH:
-                path = f"{where}, line {event.start_mark.line + 1}, column {event.start_mark.column + 1}"
-                raise StudyError(
-                    "nested too deeply for a study",
-                    where=path,
-                    given=f"more than {MAX_DEPTH} levels",
-                    allowed=f"at most {MAX_DEPTH} levels",
-                    hint="remove the nesting; studies/quickstart.yaml shows the layout",
-                )
+            values += kind == "ScalarEvent"
+            if kind == "AliasEvent" or depth > MAX_DEPTH or values > MAX_VALUES:
+                raise _misshapen(kind, depth, f"{where}, line {event.start_mark.line + 1}", event.start_mark.column + 1)
     except YAMLError as error:
         raise _explain_yaml(error, where) from None
     except StudyError:
         raise
     except Exception as error:
         raise StudyError("not a study in YAML", where=where, given=f"{type(error).__name__}: {error}") from None
+
+
+def _misshapen(kind: str, depth: int, line: str, column: int) -> StudyError:
+    if kind == "AliasEvent":
+        return StudyError("aliases (*name) are not allowed in a study", where=line, hint="write the value out")
+    if depth > MAX_DEPTH:
+        return StudyError(
+            "nested too deeply for a study",
+            where=f"{line}, column {column}",
+            given=f"more than {MAX_DEPTH} levels",
+            allowed=f"at most {MAX_DEPTH} levels",
+            hint="remove the nesting; studies/quickstart.yaml shows the layout",
+        )
+    return StudyError(
+        "too many keys and values for a study",
+        where=f"{line}, column {column}",
+        given=f"more than {MAX_VALUES}",
+        allowed=f"at most {MAX_VALUES}",
+        hint="keep data in files of their own; studies/quickstart.yaml shows the layout",
+    )
 
 
 def _explain_yaml(error: YAMLError, where: str) -> StudyError:

@@ -131,6 +131,7 @@ HUGE = {
     "dashes": lambda: "- " * 5000 + "a",
     "questions": lambda: "? " * 5000 + "a",
     "just allowed": lambda: "x: [" + "1, " * 33_000 + "1]",
+    "values just allowed": lambda: "x: [" + "1, " * 9_990 + "1]",
     "many keys": lambda: "".join(f"k{n}: {n}\n" for n in range(9_000)),
     "one long text": lambda: "name: " + "a" * 99_000,
     "one long number": lambda: "name: " + "9" * 99_000,
