@@ -118,9 +118,9 @@ def test_what_is_made_again_is_what_was_there(evaluator: Evaluator) -> None:
     for entry in entries:
         if entry.parent.name not in TIMED:
             victim = max((path for path in entry.rglob("*") if path.name != DONE), key=lambda path: path.stat().st_size)
-            victim.write_bytes(next(iter(dict(mutants(victim.read_bytes(), 3, 0)).values())))
+            put(victim, next(iter(dict(mutants(victim.read_bytes(), 3, 0)).values())))
     for path in bank:
-        path.write_bytes(b"")
+        put(path, b"")
     made = Evaluator.prepare(evaluator.study, lambda _text, _share: None)
     guide(made, lambda _text, _share: None)
     assert {entry: folder_sums(entry) for entry in entries} == entries
