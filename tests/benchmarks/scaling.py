@@ -44,7 +44,7 @@ def measured_asking() -> dict[str, float]:
 
 def main(folder: Path) -> None:
     """Simulate searches with the times of the benchmark ``recipes``'s hour of search and of ``asking``."""
-    run = folder / "recipes" / "run"
+    run = folder / "recipes" / "run-openvino"
     if not run.is_dir():
         raise SystemExit("run the benchmark 'recipes' first: its search gives the times of trials")
     done = [t for t in Run.open(run).records().trials() if t.cached_from is None and "seconds" in t.details]

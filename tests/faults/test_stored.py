@@ -32,7 +32,7 @@ from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.space import Space
 from slimfront.studies.cache import DONE, cache_root, cached, file_sha256, folder_sums
 from slimfront.studies.reader import parse_study
-from slimfront.studies.tensors import write_tensors
+from slimfront.studies.tensors import read_tensors, write_tensors
 
 from tests.faults.mutations import mutants, put, scaled, try_all
 from tests.faults.searching import made_up_run
@@ -79,6 +79,8 @@ def test_bank_entries_are_sound_or_made_again(evaluator: Evaluator) -> None:
             found["made again" if bank.made > made else "same"] += 1
         bank._held.clear()
         assert same(bank.codes(name, bits, None), before)
+        # What was harmless may lie there still.
+        put(path, whole)
     print(dict(found))
     assert found["made again"] > 0.9 * found.total()
 
@@ -114,7 +116,7 @@ def test_cache_entries_are_sound_or_made_again(evaluator: Evaluator) -> None:
 @pytest.mark.slow
 def test_what_is_made_again_is_what_was_there(evaluator: Evaluator) -> None:
     entries = {path.parent: folder_sums(path.parent) for path in cache_root().rglob(DONE)}
-    bank = {path: file_sha256(path) for path in evaluator.bank.folder.glob("*.safetensors")}
+    bank = {path: read_tensors(path) for path in evaluator.bank.folder.glob("*.safetensors")}
     for entry in entries:
         if entry.parent.name not in TIMED:
             victim = max((path for path in entry.rglob("*") if path.name != DONE), key=lambda path: path.stat().st_size)
@@ -124,7 +126,13 @@ def test_what_is_made_again_is_what_was_there(evaluator: Evaluator) -> None:
     made = Evaluator.prepare(evaluator.study, lambda _text, _share: None)
     guide(made, lambda _text, _share: None)
     assert {entry: folder_sums(entry) for entry in entries} == entries
-    assert {path: file_sha256(path) for path in bank} == bank
+    again = {path: found for path in bank if (found := read_tensors(path)) is not None}
+    # What only measurements asked for nobody has asked for again.
+    assert len(again) > len(bank) / 2
+    for path, (parts, told) in again.items():
+        before = bank[path]
+        assert before is not None and told == before[1] and set(parts) == set(before[0])
+        assert all(torch.equal(parts[name], before[0][name]) for name in parts)
 
 
 @pytest.fixture(scope="module", params=["openvino", "onnxruntime", "pytorch"])
