@@ -27,6 +27,7 @@ NAMES = (
     "joint",
     "targets",
     "scaling",
+    "workers",
     "latency",
     "again",
 )
