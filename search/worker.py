@@ -91,6 +91,9 @@ class Server:
         """Import the libraries that take seconds while the coordinator is still busy with its own."""
         with contextlib.suppress(Exception):
             # What cannot be imported is reported where it is needed.
+            from slimfront.studies.private import keep_private
+
+            keep_private()
             import openvino  # noqa: F401
             import transformers.modeling_utils
             import transformers.models.auto  # noqa: F401

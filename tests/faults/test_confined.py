@@ -6,6 +6,8 @@ import json
 import pickle
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -96,6 +98,19 @@ class Payload:
 
     def __reduce__(self) -> Any:
         return Path.write_text, (self.mark, "ran")
+
+
+def test_nothing_is_reported_to_the_makers_of_libraries() -> None:
+    code = (
+        "import sys, threading\n"
+        "from slimfront.search.worker import Server\n"
+        "Server(sys.stdout).warm_up()\n"
+        "import openvino\n"
+        "openvino.convert_model\n"
+        "print(sys.modules['openvino_telemetry'], threading.active_count())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["None", "1"]
 
 
 def test_no_pickle_is_loaded(encoder_folder: Callable[[str], Path], tmp_path: Path) -> None:

@@ -6,8 +6,11 @@ import json
 import sys
 from pathlib import Path
 
-import openvino as ov
 from slimfront.search.export.fresh.reading import compare
+from slimfront.studies.private import keep_private
+
+keep_private()
+import openvino as ov  # noqa: E402
 
 
 def main(folder: Path) -> None:
