@@ -16,7 +16,7 @@ from tests.benchmarks.material import quickstart
 from tests.benchmarks.table import write
 
 # Trials of a search, of which the first ones, while workers start, do not count; searches of each kind.
-TRIALS, FIRST, ROUNDS = 60, 12, 3
+TRIALS, FIRST, ROUNDS = 36, 8, 2
 ENGINES, WORKERS = ("optuna", "ray"), (1, 2)
 
 
