@@ -88,7 +88,7 @@ class Evaluation(tune.Trainable):  # type: ignore[misc]
     """Evaluates tasks of a coordinator, one a trial, with a model that is loaded once."""
 
     def setup(self, config: Json, study: Json, place: str, logs: str) -> None:
-        """Load the study.
+        """Get ready to load the study.
 
         Args:
             config: The first task.
@@ -104,17 +104,22 @@ class Evaluation(tune.Trainable):  # type: ignore[misc]
         os.dup2(log, 1)
         os.dup2(log, 2)
         self._log, self._allowance = Path(logs) / f"ray-{os.getpid()}.log", Allowance.of(parse_study(study).search)
-        self._server = _served(study)
+        self._study: Json = study
+        # Loaded with the first task: Ray gives the task of an actor that is still starting to the next one that is
+        # free, and ends the first, so that of two workers one would for ever be loading.
+        self._server: Server | None = None
 
     def reset_config(self, new_config: Json) -> bool:
         """Take another task: the model stays, unless a trial has spoilt it."""
         self._task = new_config["task"]
-        return not self._server.leaving
+        return self._server is None or not self._server.leaving
 
     def step(self) -> Json:
         """Evaluate the task."""
         with Watch(os.getpid(), self._allowance, self._log, self._end):
-            answer = self._server.result(lambda: readable(self._server.do(self._task)))
+            self._server = self._server or _served(self._study)
+            server = self._server
+            answer = server.result(lambda: readable(server.do(self._task)))
         return {METRIC: 1, "answer": json.dumps(answer), tune.result.DONE: True}
 
     def _end(self, kind: str, message: str) -> None:
