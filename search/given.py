@@ -7,6 +7,8 @@ from pathlib import Path
 from slimfront.studies.reader import read_study
 from slimfront.studies.schema import Study
 
+STUDY = "study.json"
+
 
 def study_and_run(path: str | Path, run: str | Path | None) -> tuple[Study, str | Path | None]:
     """Return the study in a file, and the run folder as it is given; a run folder in the file's place stands for both.
@@ -14,7 +16,7 @@ def study_and_run(path: str | Path, run: str | Path | None) -> tuple[Study, str 
     Raises:
         SlimfrontError: neither a study nor a run is there, or it is damaged.
     """
-    if (Path(path) / "study.json").is_file():
+    if (Path(path) / STUDY).is_file():
         # Late: whoever gives a bad study file need not wait for the libraries that records need.
         from slimfront.search.run import Run
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from slimfront.search.front import Front, Point
+from slimfront.search.given import STUDY
 from slimfront.search.records import Records
 from slimfront.search.storage import FILE, Server
 from slimfront.search.trial import Trial, finished
@@ -21,7 +22,7 @@ from slimfront.studies.limits import parse_limit
 from slimfront.studies.reader import parse_study
 from slimfront.studies.schema import Study
 
-STUDY, SUM = "study.json", "sha256"
+SUM = "sha256"
 # What may change when a search continues: how much is searched, not what.
 MUTABLE = {"trials", "timeout", "workers", "failures", "patience", "budget", "bank", "engine", "address"}
 MUTABLE |= {"trial_timeout", "trial_memory", "trackers"}

@@ -6,7 +6,7 @@ latency is a ratio to the dense OpenVINO model in randomly interleaved runs, tak
 
 Usage: ``python by_hand.py FOLDER`` with the folder that :mod:`tests.benchmarks.recipes` writes. One file of figures for
 each model; those that are there already are not measured again. Each is made in one process and measured in another,
-for a process in which many models have read many sentences runs small ones up to 8 % slower.
+for a process in which many models have read many sentences runs small ones some 5 % slower.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ import pytest
 import torch
 from slimfront.objectives.runtimes.artifact import MANIFEST, Artifact, _sum
 from slimfront.search.answers import PREDICTIONS, readable_logits
+from slimfront.search.engines.raytune.engine import SETTINGS
 from slimfront.search.export import verify
 from slimfront.search.export.exporter import write_record
 from slimfront.search.inspect.report import write_report
@@ -100,17 +101,32 @@ class Payload:
         return Path.write_text, (self.mark, "ran")
 
 
-def test_nothing_is_reported_to_the_makers_of_libraries() -> None:
-    code = (
-        "import sys, threading\n"
-        "from slimfront.search.worker import Server\n"
-        "Server(sys.stdout).warm_up()\n"
-        "import openvino\n"
-        "openvino.convert_model\n"
-        "print(sys.modules['openvino_telemetry'], threading.active_count())\n"
-    )
+# How a process comes to OpenVINO.
+WAYS = {
+    "worker": "from slimfront.search.worker import Server; Server(sys.stdout).warm_up()",
+    "runtime": "import slimfront.objectives.runtimes.openvino",
+    "deployed": "import slimfront.search.export.fresh.openvino",
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_openvino_reports_nothing_to_its_makers(way: str) -> None:
+    code = f"""
+import sys, threading
+{WAYS[way]}
+import openvino
+openvino.convert_model
+print(sys.modules["openvino_telemetry"], threading.active_count())
+"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["None", "1"]
+
+
+def test_ray_reports_nothing_to_its_makers(monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = pytest.importorskip("ray._common.usage.usage_lib")
+    for name, value in SETTINGS.items():
+        monkeypatch.setenv(name, value)
+    assert not usage.usage_stats_enabled()
 
 
 def test_no_pickle_is_loaded(encoder_folder: Callable[[str], Path], tmp_path: Path) -> None:

@@ -106,7 +106,8 @@ class Evaluation(tune.Trainable):  # type: ignore[misc]
         self._log, self._allowance = Path(logs) / f"ray-{os.getpid()}.log", Allowance.of(parse_study(study).search)
         self._study: Json = study
         # Loaded with the first task: Ray gives the task of an actor that is still starting to the next one that is
-        # free, and ends the first, so that of two workers one would for ever be loading.
+        # free, and ends the first. One that loaded here, as long as a trial takes, would for ever be starting; so it
+        # is only beside trials shorter than the start of a process.
         self._server: Server | None = None
 
     def reset_config(self, new_config: Json) -> bool:
