@@ -97,10 +97,11 @@ def launch(
         from slimfront.search.progress import Display
         from slimfront.search.run import Run
 
-        with Display() as listener, told_as_options(settings):
+        with Display() as listener, told_as_options({**settings, "target": target}):
             front = search(read, run_folder, new=new, target=target, listener=listener, **settings)
     except Interrupted:
-        say("what is finished is kept: the same command continues")
+        again = "'slimfront launch' with that run's folder" if new else "the same command"
+        say(f"what is finished is kept: {again} continues")
         raise
     finally:
         cool_down()
@@ -196,7 +197,7 @@ def export(
         moved = moved_front(opened, target)
         trial = (moved.front if moved else opened.front()).pick(pick, where or (), wanted).trial
     write(run, trial, out, to, examples, target)
-    say(f"trial {trial} written to {out}; next: slimfront verify {out}")
+    say(f"trial {trial} written; next: slimfront verify {out}")
     print(out)
 
 
@@ -281,6 +282,8 @@ def remeasure(
         print_document(Remeasured.model_validate(found.to_json()))
     else:
         print_tables(front_table(found.front, found.front.points, f"front of {run} on {found.target}, {found.machine}"))
+    if changed := found.otherwise(opened.front()):
+        say(f"in f32, for {found.target} has no other precision of theirs: trial {', '.join(map(str, changed))}")
     for trial, reason in found.left_out.items():
         say(f"left out: trial {trial}: {reason}")
     for text, trials in (("left the front", found.left), ("other answers than in the search", found.recomputed)):

@@ -12,11 +12,14 @@ from slimfront.search.front import Point
 from slimfront.search.preparation import separable
 from slimfront.search.remeasured import moved_folder
 from slimfront.search.run import Run
+from slimfront.spaces.axes.precision import NAME as PRECISION
 from slimfront.spaces.configuration import Configuration
+from slimfront.spaces.space import Space
 from slimfront.studies.compressed import Capabilities
 from slimfront.studies.threads import torch_threads
 
 Progress = Callable[[str, float], None]
+F32 = "f32"
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,13 @@ class Moved:
     Attributes:
         evaluator: Makes and measures artifacts of the other target.
         folders: Where each point's artifact is, by trial.
+        configurations: What each point is there: in f32 where the target has not the precision of the search.
         left_out: Why a point cannot be had there, by trial.
     """
 
     evaluator: Evaluator
     folders: dict[int, Path]
+    configurations: dict[int, Configuration]
     left_out: dict[int, str]
 
 
@@ -58,17 +63,25 @@ def move(run: Run, target: str, points: Sequence[Point], progress: Progress) -> 
         blueprint = runtime.prepare(subject.module, subject.example(), *parts, subject.weights)
         study = run.study.model_copy(update={"target": spec})
         evaluator = replace(own, study=study, runtime=runtime, blueprint=blueprint)
-        folders, left_out = {}, {}
+        folders, configurations, left_out = {}, {}, {}
         for number, point in enumerate(points):
-            configuration = Configuration(point.configuration)
+            configuration = as_computed(own.space, Configuration(point.configuration), runtime.supports())
             reason = lacking(own, configuration, runtime.supports())
             if reason:
                 left_out[point.trial] = f"{target} has no {reason}"
             else:
+                configurations[point.trial] = configuration
                 folders[point.trial] = moved_folder(run, target) / f"trial-{point.trial:05d}"
                 evaluator.lower(configuration, folders[point.trial])
             progress(f"making the front's files for {target}", (number + 1) / len(points))
-    return Moved(evaluator, folders, left_out)
+    return Moved(evaluator, folders, configurations, left_out)
+
+
+def as_computed(space: Space, configuration: Configuration, capabilities: Capabilities) -> Configuration:
+    """Return a configuration in f32 where a target computes otherwise than the search did: its weights are the same."""
+    if configuration.get(PRECISION) in (None, *capabilities.precisions) or F32 not in space.domains[PRECISION].values:
+        return configuration
+    return space.canonical({**configuration, PRECISION: F32})
 
 
 def lacking(evaluator: Evaluator, configuration: Configuration, capabilities: Capabilities) -> str:

@@ -41,7 +41,7 @@ def told_as_options(settings: Mapping[str, object]) -> Iterator[None]:
         yield
     except StudyError as error:
         where = error.where or ""
-        key = where.removeprefix("search.")
+        key = where.removeprefix("search.").removesuffix(".runtime")
         if settings.get(key) is not None:
             # The one option that is given once for each of a list.
             error.where = "--tracker" if key == "trackers" else f"--{key}"

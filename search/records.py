@@ -50,7 +50,11 @@ class Records:
         if name is not None:
             self._study = self._read(lambda: optuna.load_study(study_name=name, storage=self._storage))
         if not create and not self._begun():
-            raise RecordsError("the records hold no study", where=self._where.place, hint="launch the study again")
+            raise RecordsError(
+                "the records hold no trial yet",
+                where=self._where.place,
+                hint="wait until a search that prepares has begun, or run 'slimfront launch' again",
+            )
 
     @property
     def place(self) -> str:

@@ -26,7 +26,7 @@ from slimfront.search.tournament import HEAT, full_requests, heat, requests
 from slimfront.search.trial import Trial
 from slimfront.spaces.configuration import Configuration
 from slimfront.studies.cache import file_sha256
-from slimfront.studies.errors import RecordsError
+from slimfront.studies.errors import RecordsError, StudyError
 from slimfront.studies.processor import processor_name
 from slimfront.studies.renumbering import with_backend
 from slimfront.studies.subject import Subject, load_subject
@@ -117,7 +117,9 @@ def remeasure(run: Run, progress: Progress, target: str | None = None, rounds: i
     else:
         moved = move(run, target, [before.dense, *others], progress)
         bench, left_out = _there(run, moved, before.dense), moved.left_out
-        others = [point for point in others if point.trial in moved.folders]
+        _require_some(others, moved, target)
+        there = moved.configurations
+        others = [replace(point, configuration=there[point.trial]) for point in others if point.trial in there]
     artifact, session, reader = bench.load(before.dense)
     first, found, base = (session, requests(run.study, reader, reader)), {}, None
     own_context, recomputed, sums = bench.context(session, reader), list[int](), dict[int, Json]()
@@ -178,6 +180,17 @@ def _there(run: Run, moved: Moved, dense: Point) -> _Bench:
         return evaluator.held_out(Configuration(point.configuration), folder, moved.folders[dense.trial])
 
     return _Bench(run, evaluator.subject, evaluator.runtime, moved.folders, held_out, lock(evaluator))
+
+
+def _require_some(points: Sequence[Point], moved: Moved, target: str) -> None:
+    if points and not any(point.trial in moved.configurations for point in points):
+        raise StudyError(
+            "no point of the front can be had on this runtime",
+            where="--target",
+            given=target,
+            allowed="; ".join(dict.fromkeys(moved.left_out.values())),
+            hint=f"search for it: slimfront launch STUDY.yaml --target {target}",
+        )
 
 
 def _held_out_anew(point: Point, measured: Mapping[str, Json]) -> Point:

@@ -11,6 +11,7 @@ from typing import Any
 
 from slimfront.search.front import Front, Point
 from slimfront.search.run import Run, write_atomically
+from slimfront.spaces.configuration import Configuration
 from slimfront.studies.cache import file_sha256
 from slimfront.studies.errors import RecordsError, StudyError
 
@@ -41,6 +42,11 @@ class Remeasured:
     left_out: Mapping[int, str]
     lock: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+
+    def otherwise(self, before: Front) -> list[int]:
+        """Return the trials that compute in another precision here than in the search."""
+        then = {point.trial: point.configuration for point in before.everything}
+        return sorted(p.trial for p in self.front.everything if dict(p.configuration) != dict(then[p.trial]))
 
     def save(self, run: Run) -> Path:
         """Write what was found into the run folder and return the file."""
@@ -141,6 +147,7 @@ def _read(run: Run, told: Json) -> Front:
 def _point(point: Point, entry: Json, target: str) -> Point:
     return replace(
         point,
+        configuration=Configuration(entry["configuration"]),
         values={name: float(entry[name]) for name in point.values},
         intervals={name: (pair[0], pair[1]) for name, pair in entry["intervals"].items()},
         held_out=entry["held_out"],

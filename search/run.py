@@ -63,8 +63,7 @@ class Run:
             )
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
-            # Studies of earlier versions have no sum.
-            if SUM in data and data.pop(SUM) != digest(data):
+            if data.pop(SUM, None) != digest(data):
                 raise ValueError("its sum differs")
             return cls(folder, parse_study(data, str(path)))
         except (OSError, ValueError, TypeError, RecursionError, StudyError) as error:
@@ -217,6 +216,10 @@ def write_atomically(path: Path, text: str) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         scratch.replace(path)
+    except OSError as error:
+        # Who reads the message knows nothing of the other name.
+        error.filename, error.filename2 = str(path), None
+        raise
     finally:
         scratch.unlink(missing_ok=True)
 

@@ -31,6 +31,7 @@ class Columns:
         label: Column of the label.
         group: Column of the groups, or None.
         labels: The labels that were seen.
+        repeated: A further column whose values come back, as those of a group do; nothing where there is none.
         rows: Rows of the file.
         usual: Words of a text that half of the texts do not exceed.
         long: Words of a text that 95 % of the texts do not exceed.
@@ -41,6 +42,7 @@ class Columns:
     label: str
     group: str | None
     labels: tuple[str, ...]
+    repeated: str
     rows: int
     usual: int
     long: int
@@ -76,7 +78,8 @@ def read_columns(path: Path, text: str | None, label: str | None, text_pair: str
         words = words + sample[text_pair].astype(str).str.split().str.len()
     found = sorted({str(value).strip() for value in sample[label].dropna()} - {""})
     usual, long = int(words.quantile(0.5)), int(words.quantile(0.95))
-    return Columns(text, text_pair, label, group, tuple(found), rows, usual, long)
+    others = [name for name in free if name not in (text, label) and _is_repeated(sample[name])]
+    return Columns(text, text_pair, label, group, tuple(found), next(iter(others), ""), rows, usual, long)
 
 
 def _only(found: Sequence[str], usual: Sequence[str], names: Sequence[str], option: str) -> str:
@@ -99,6 +102,13 @@ def _is_text(column: pandas.Series) -> bool:
     if not len(values) or not values.map(lambda value: isinstance(value, str)).all():
         return False
     return bool(values.str.split().str.len().median() >= 3 and values.nunique() > len(values) / 2)
+
+
+def _is_repeated(column: pandas.Series) -> bool:
+    """Return whether there are many values, most of which come back."""
+    values = column.dropna()
+    hashable = values.map(lambda value: isinstance(value, str | int)).all()
+    return bool(hashable and 2 < values.nunique() <= len(values) / 2)
 
 
 def _is_label(column: pandas.Series) -> bool:

@@ -80,6 +80,7 @@ def draft_study(
         text=text,
         text_pair=text_pair,
         label=label,
+        labels=_as_trained(config, columns),
         group=group,
         train=_training(config, columns),
         runtime=runtime,
@@ -148,6 +149,16 @@ def _training(config: dict[str, Any], columns: Columns | None) -> str:
     headed = any(str(name).endswith("ForSequenceClassification") for name in config.get("architectures") or ())
     classes = len(config.get("id2label") or {}) or int(config.get("num_labels", 2))
     return "none" if headed and (columns is None or classes == len(columns.labels)) else "fine-tune"
+
+
+def _as_trained(config: dict[str, Any], columns: Columns | None) -> list[str]:
+    """Return the data's labels in the order of the checkpoint's classes; nothing where those have other names."""
+    named = config.get("id2label")
+    numbered = {int(key): str(name) for key, name in named.items()} if isinstance(named, dict) else {}
+    classes = [numbered[number].casefold() for number in sorted(numbered)]
+    known = {label.casefold(): label for label in columns.labels} if columns else {}
+    same = len(classes) == len(known) and set(classes) == set(known)
+    return [known[name] for name in classes] if same else []
 
 
 def _length(words: int) -> int:

@@ -64,13 +64,20 @@ def _read_text(path: Path) -> str:
         hint = f"did you mean {folder / near}?" if near else hint
         raise StudyError("there is no such study file", where=str(path), hint=hint)
     if not path.is_file():
-        raise StudyError("this is a folder, not a study file", where=str(path), hint=hint)
+        raise StudyError(
+            "this is neither a study file nor the folder of a run",
+            where=str(path),
+            given="a folder" if path.is_dir() else "no regular file",
+            allowed="a YAML file, or a folder that 'slimfront launch' wrote, with its study.json",
+            hint=hint,
+        )
     if path.stat().st_size > MAX_BYTES:
         raise StudyError(
             "too large for a study file",
             where=str(path),
-            given=path.stat().st_size,
+            given=f"{path.stat().st_size} bytes",
             allowed=f"{MAX_BYTES} bytes",
+            hint=hint,
         )
     try:
         return path.read_bytes().decode("utf-8")

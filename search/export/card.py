@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from slimfront.objectives.runtimes.artifact import Artifact
@@ -114,13 +116,19 @@ def written(
         + ", ".join(f"{name} {version}" for name, version in versions.items())
         + ".",
         "",
-        f"Made by `slimfront export {source.run.folder.name}{target} --trial {point.trial} --to {to} --out DIR`.",
+        f"Made by `slimfront export {_place(source.run.folder)}{target} --trial {point.trial} --to {to} --out DIR`.",
         *_section("Use", example),
         *_section("Verify", verify),
         *_section("The front", *_front(front, point.trial)),
         "",
     ]
     return "\n".join(lines)
+
+
+def _place(folder: Path) -> str:
+    """Return where a run is as seen from here; of one that is elsewhere the name, for paths tell of their owner."""
+    place = os.path.relpath(folder)
+    return folder.name if place.startswith(os.pardir) else place
 
 
 def _section(title: str, *lines: str) -> list[str]:

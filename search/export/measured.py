@@ -36,7 +36,8 @@ class MeasuredFiles(ModelFolder):
                 where="--to",
                 given=self.format,
                 allowed=", ".join((known, *others)),
-                hint=f"search the study with --target {self.runtime}, or export to {known}",
+                hint=f"export to {known}; or run 'slimfront remeasure {source.run.folder} --target {self.runtime}',"
+                " and export with that --target",
             )
         trial = source.point.trial
         place = source.moved.artifact(trial) if source.moved else _artifact_folder(source.run, trial)

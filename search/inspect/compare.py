@@ -47,6 +47,22 @@ class Side:
         return removed_blocks(self.point.configuration)
 
 
+def require_picks(names: Sequence[str], where: Sequence[str]) -> None:
+    """Refuse filters where nothing is picked.
+
+    Raises:
+        StudyError: there are some.
+    """
+    if where and not any(name.rpartition(":")[2] in PICKS for name in names):
+        raise StudyError(
+            "filters narrow what is picked, and these points are named",
+            where="--where",
+            given=", ".join(where),
+            allowed=f"beside one of {', '.join(PICKS)}",
+            hint="leave --where out",
+        )
+
+
 def find(text: str, run: Run, where: Sequence[str] = ()) -> Side:
     """Return the point that a text names.
 

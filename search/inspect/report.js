@@ -206,7 +206,7 @@ function drawDetail() {
   const layered = new Set(data.axes.flatMap(axis => axis.cells.flat()));
   const settings = data.parameters.map((name, place) => layered.has(place) ? "" : `${name} ${point.configuration[place]}`).filter(Boolean).join(", ");
   const counts = Object.entries(point.information).map(([name, value]) => `${value.toLocaleString("en")} ${name.replaceAll("_", " ")}`);
-  const command = make("pre", `slimfront export ${data.run} --trial ${point.trial} --out deploy/`);
+  const command = make("pre", `slimfront export ${data.run} --trial ${point.trial} --out deploy-${point.trial}/`);
   command.id = "command";
   find("detail").replaceChildren(make("h3", `Trial ${point.trial}${point.trial === data.knee ? ", the knee" : ""}`),
     make("p", point.summary), wide, make("p", [settings, ...counts].filter(Boolean).join("; "), "soft"), command);

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from slimfront.search.front import Front, Point
 from slimfront.search.inspect import data
-from slimfront.search.inspect.compare import compare, find
+from slimfront.search.inspect.compare import compare, find, require_picks
 from slimfront.search.inspect.comparison import comparison_tables
 from slimfront.search.inspect.table import front_table
 from slimfront.search.printing import print_document, print_tables
@@ -26,6 +26,7 @@ def show_front(run: Run, front: Front, points: Sequence[Point]) -> None:
 
 def show_comparison(run: Run, names: tuple[str, str], where: Sequence[str], as_json: bool) -> None:
     """Print how two points differ; see :func:`slimfront.search.inspect.compare.find` for their names."""
+    require_picks(names, where)
     one, other = (find(name, run, where) for name in names)
     compared = compare(one, other)
     if as_json:

@@ -76,13 +76,14 @@ def cell(front: Front, point: Point, name: str, spread: bool = True) -> str:
 def summary(configuration: Configuration) -> str:
     """Return a configuration in a few words: bits by group, mean sparsity, precision, distillation."""
     bits: dict[str, list[str]] = {}
+    removed = removed_blocks(configuration)
     for name, value in configuration.items():
-        if name.startswith("bits/"):
+        if name.startswith("bits/") and not any(f"/{block}." in name for block in removed):
             bits.setdefault(name.rpartition(".")[2].removeprefix("bits/"), []).append(str(value))
     parts = []
     if bits:
         parts.append("bits " + ", ".join(f"{role} {'/'.join(dict.fromkeys(v))}" for role, v in bits.items()))
-    if removed := removed_blocks(configuration):
+    if removed:
         parts.append(f"without {', '.join(sorted(removed))}")
     if rows := float(configuration.get(REMOVED, 0.0)):
         parts.append(f"{rows:.0%} of the vocabulary removed")

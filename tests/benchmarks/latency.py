@@ -14,14 +14,15 @@ from pathlib import Path
 
 import numpy as np
 from slimfront.objectives.runtimes.runtime import run_all
-from slimfront.objectives.stopwatch import Ratio, compared, conditions, ratio
+from slimfront.objectives.stopwatch import Ratio, compared, ratio
 from slimfront.search.evaluator import Evaluator
 
 from tests.benchmarks.material import quickstart, say
 from tests.benchmarks.table import write
 
-# Shares of the dense model's time that come on top, and how often each is measured.
-EXTRA, COUNTS = (0.0, 0.05, 0.1, 0.2), (500, 100, 100, 100)
+# Shares of the dense model's time that come on top; busy processes beside, and how often each share is measured then.
+EXTRA = (0.0, 0.05, 0.1, 0.2)
+MACHINES = {"idle": (0, (500, 100, 100, 100)), "both cores busy": (2, (200, 100, 100, 100))}
 Run = Callable[[], object]
 
 
@@ -86,9 +87,9 @@ def main(folder: Path) -> None:
     evaluator = Evaluator.prepare(quickstart(), say)
     session = evaluator.runtime.load(evaluator.lower(evaluator.space.dense(), folder / "dense"))
     dense = partial(run_all, session, evaluator.requests(evaluator.subject))
-    before, rows = conditions(), []
-    for title, processes in (("idle", 0), ("both cores busy", 2)):
-        for extra, count in zip(EXTRA, COUNTS, strict=True):
+    rows = []
+    for title, (processes, counts) in MACHINES.items():
+        for extra, count in zip(EXTRA, counts, strict=True):
             times = fitted(dense, extra) if extra else 0
 
             def own(times: int = times) -> None:
@@ -99,17 +100,17 @@ def main(folder: Path) -> None:
                 found = measured(folder / f"{title}-{extra}.json", count, dense, own)
             rows.append([title, f"+{extra:.0%}", *cells(found, extra)])
             print(f"  {rows[-1]}", file=sys.stderr, flush=True)
-    text = f"""
+    text = """
 Each measurement is one as a trial's: interleaved pairs for 1.2 s at most. 'Slower' and 'faster' are claims: the 95 %
 interval of the ratio lies above or below 1. 'Noisy' intervals are wider than 4 % of the ratio when time is up. The work
-on top is multiplications of small matrices, fitted to the dense model's time. Before it all the load average was
-{before["load"]}.
+on top is multiplications of small matrices, fitted to the dense model's time.
 """
     header = (
         "machine",
         "work on top",
         "measurements",
         "median ratio",
+        "ratio above 1",
         "slower",
         "faster",
         "noisy",
@@ -127,6 +128,7 @@ def cells(found: list[Ratio], extra: float) -> list[str]:
     return [
         str(len(found)),
         f"{np.median([one.value for one in found]):.3f}",
+        share(lambda one: one.value > 1),
         share(lambda one: one.low > 1),
         share(lambda one: one.high < 1),
         share(lambda one: one.noisy),

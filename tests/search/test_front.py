@@ -66,6 +66,8 @@ def test_points_that_are_alike_in_what_is_wanted_are_told_apart_by_the_rest() ->
 def test_a_point_is_told_in_words() -> None:
     cut = {"sparsity/attention": 0.25, "sparsity/ffn": 0.75, "vocabulary/removed": 0.5}
     assert summary(Configuration(cut)) == "50% of the vocabulary removed; 25% of heads and 75% of neurons removed"
+    gone = {"bits/a.layer.1.qkv": 4, "bits/a.layer.10.qkv": 4, "bits/a.layer.2.qkv": 32, "depth/a.layer.2": "removed"}
+    assert summary(Configuration(gone)) == "bits qkv 4; without a.layer.2"
     assert summary(Configuration({"sparsity/all": 0.5})) == "50% of heads and neurons removed"
     assert summary(Configuration({"sparsity/a.0.attention": 0.0, "sparsity/a.0.ffn": 0.5})) == "50% of neurons removed"
 

@@ -102,7 +102,8 @@ def test_a_reader_filters_clicks_and_copies_the_command(report: tuple[Run, Path]
         smallest = points[0]
         await page.click(f"#plot-0 .point[aria-label^='choose trial {smallest.trial}:']")
         assert await page.text("#detail h3") == f"Trial {smallest.trial}"
-        assert await page.text("#command") == f"slimfront export {run.folder} --trial {smallest.trial} --out deploy/"
+        command = f"slimfront export {run.folder} --trial {smallest.trial} --out deploy-{smallest.trial}/"
+        assert await page.text("#command") == command
         shown = await page.run(
             "[...document.querySelector('#layers table').querySelectorAll('td')].map(c => c.textContent)"
         )

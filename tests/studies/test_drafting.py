@@ -1,16 +1,21 @@
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 from slimfront.studies.drafting import draft_study, scalar
 from slimfront.studies.errors import StudyError
 from slimfront.studies.reader import parse_text
-from slimfront.studies.schema import FineTuning
+from slimfront.studies.schema import FineTuning, Splits
+from slimfront.studies.subject import load_subject
+from transformers import AutoModelForSequenceClassification
 
 from tests.commands import forked
 
@@ -27,10 +32,31 @@ def test_a_draft_is_a_study_that_validates(
     # The texts have 9 to 14 words.
     assert study.model.max_tokens == 32 and study.target.tokens == 32 and study.train.method == "none"
     assert "labels: [fresh, rotten]" in text and "at most 14 words" in text and "400 rows" in text
+    assert study.space.bits is not None and study.space.bits.levels == (2, 3, 4, 6, 8, "8-static", 16, 32)
     checked = forked("validate", tmp_path / "reviews.yaml")
     assert checked.returncode == 0 and "valid; " in checked.stdout, checked.stderr
     again = forked(*asked, cwd=tmp_path)
     assert again.returncode == 2 and "already there" in again.stderr and (tmp_path / "reviews.yaml").read_text() == text
+
+
+def test_labels_are_listed_in_the_order_of_the_checkpoint(
+    encoder_folder: Callable[[str], Path], reviews: Path, tmp_path: Path
+) -> None:
+    """So that no export changes what the outputs mean."""
+    folder = tmp_path / "model"
+    shutil.copytree(encoder_folder("bert"), folder)
+    config = json.loads((folder / "config.json").read_text())
+    names = {"id2label": {"0": "Rotten", "1": "Fresh"}, "label2id": {"Rotten": 0, "Fresh": 1}}
+    (folder / "config.json").write_text(json.dumps(config | names))
+    _, text = draft_study(str(folder), str(reviews))
+    study = parse_text(text, "x")
+    assert study.data.labels == ("rotten", "fresh") and "# group: film" in text
+    data = study.data.model_copy(update={"splits": Splits(train=100, search=50, held_out=50)})
+    subject = load_subject(study.model_copy(update={"data": data}))
+    own = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    with torch.no_grad():
+        answers = [module(**subject.example()).logits for module in (own, subject.module)]
+    assert subject.texts.labels == ("rotten", "fresh") and torch.allclose(*answers, atol=1e-5)
 
 
 def test_hub_ids_are_written_and_not_looked_up() -> None:

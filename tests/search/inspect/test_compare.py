@@ -53,6 +53,8 @@ def test_a_comparison_as_a_document_and_as_tables(run: Run) -> None:
     alone = forked("inspect", run.folder, "--compare", 1, 7)
     assert "30 of 30 parameters are alike" in alone.stdout and "block" not in alone.stdout
     assert forked("inspect", run.folder, "--compare", 1, 7, "--csv").returncode == 2
+    filtered = forked("inspect", run.folder, "--compare", 1, "dense", "--where", "size <= 1 MB")
+    assert filtered.returncode == 2 and "--where: filters narrow what is picked" in filtered.stderr
 
 
 def test_layers_of_removed_blocks_and_paired_changes(run: Run) -> None:
