@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -140,18 +141,33 @@ class Front:
         """Unit by objective."""
         return {name: str(entry["unit"]) for name, entry in self.objectives.items()}
 
+    @cached_property
+    def _settled(self) -> tuple[Point, ...]:
+        """The points as they are judged: with what the last tournament measured, where all of them took part in it."""
+        apart = [set(point.final) for point in self.points if point.trial != self.dense.trial]
+        names = set.intersection(*apart) if apart else set()
+        return tuple(
+            replace(point, values={**point.values, **{name: float(point.final[name]["value"]) for name in names}})
+            if point.trial != self.dense.trial
+            else point
+            for point in self.points
+        )
+
     def where(self, filters: Sequence[str]) -> tuple[Point, ...]:
         """Return the front's points that pass all filters, such as ``size <= 20MB``.
+
+        Latencies are those of the last tournament, where all points took part in it: others were measured apart.
 
         Raises:
             StudyError: a filter is malformed.
             NoFeasiblePoint: none passes; how far each budget is out of reach is told, and the nearest are named.
         """
         limits = [parse_where(text, self.units) for text in filters]
-        passing = tuple(p for p in self.points if all(_broken(limit, p, self.dense) <= 0 for limit in limits))
+        both = zip(self.points, self._settled, strict=True)
+        passing = tuple(p for p, known in both if all(_broken(limit, known, self.dense) <= 0 for limit in limits))
         if not passing:
             budgets = limits if self.points else [*self.limits.values(), *limits]
-            candidates = self.points or self.everything
+            candidates = self._settled or self.everything
             bound = bindings(budgets, candidates, self.dense.values) if candidates else []
             raise NoFeasiblePoint(
                 "no point of the front passes these filters" if self.points else "no trial keeps the constraints",
@@ -164,7 +180,7 @@ class Front:
 
     def nearest(self, limits: Sequence[Limit], count: int = 3) -> str:
         """Describe the points that break the limits least, relative to the dense model's values."""
-        candidates = self.points or self.everything
+        candidates = self._settled or self.everything
 
         def excess(point: Point) -> float:
             scale = {name: max(abs(value), 1e-12) for name, value in self.dense.values.items()}
@@ -199,7 +215,8 @@ class Front:
                 "choose a way to pick or weights", where="--pick, --weights", given=how, hint="leave one out"
             )
         points = self.where([where] if isinstance(where, str) else list(where))
-        values = losses(self.objectives, points)
+        known = {point.trial: point for point in self._settled}
+        values = losses(self.objectives, [known[point.trial] for point in points])
         row = (
             choose(how or "knee", self.objectives, values)
             if weights is None

@@ -11,6 +11,7 @@ from slimfront.search.front import Front, Point, non_dominated
 from slimfront.search.inspect.table import summary
 from slimfront.search.rivals import packed, unpacked
 from slimfront.spaces.configuration import Configuration
+from slimfront.studies.errors import NoFeasiblePoint
 
 OBJECTIVES = {
     "size": {"unit": "byte", "direction": "minimize"},
@@ -114,3 +115,22 @@ def test_what_the_search_split_flatters_is_told() -> None:
     # Dense is 0.02 better on the other split, the two are 0.01 and 0.03 worse.
     assert front.optimism() == pytest.approx(0.02 + 0.02)
     assert Front.of(OBJECTIVES, dense, [point(0, 100, 0.8), point(1, 50, 0.79)]).optimism() is None
+
+
+def test_the_last_tournament_decides_where_all_took_part() -> None:
+    told = {
+        "latency": {"unit": "ms", "direction": "minimize"},
+        "accuracy": {"unit": "fraction", "direction": "maximize"},
+    }
+
+    def timed(trial: int, latency: float, accuracy: float, final: float | None) -> Point:
+        found = Point(trial, {"latency": latency, "accuracy": accuracy}, {}, Configuration({"a": trial}))
+        return found if final is None else replace(found, final={"latency": {"value": final, "interval": [0, 9]}})
+
+    dense, lucky, quick = timed(0, 10.0, 0.8, None), timed(1, 2.0, 0.78, 5.0), timed(2, 4.0, 0.79, 3.0)
+    front = Front.of(told, dense, [dense, lucky, quick])
+    assert front.pick("fastest") is quick and front.where(["latency <= 3.5 ms"]) == (quick,)
+    with pytest.raises(NoFeasiblePoint, match=r"reaches 3\.000 ms"):
+        front.where(["latency <= 2.5 ms"])
+    apart = Front.of(told, dense, [dense, lucky, replace(quick, final={})])
+    assert apart.pick("fastest") is lucky and apart.where(["latency <= 2.5 ms"]) == (lucky,)
