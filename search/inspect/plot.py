@@ -70,10 +70,11 @@ def _panel(axis: Any, front: Front, x: str, y: str) -> None:
         axis.xaxis.set_major_formatter(ScalarFormatter())
         axis.xaxis.set_minor_formatter(NullFormatter())
     axis.grid(alpha=0.25)
-    low = min((point.values[y] for point in front.points), default=front.dense.values[y])
-    top = max(point.values[y] for point in front.everything)
-    margin = max(top - low, 0.02) * 0.6
-    axis.set_ylim(low - margin, top + margin / 2)
+    ends = [end for point in front.points for end in point.intervals.get(y, (point.values[y],))]
+    low = min(ends, default=front.dense.values[y])
+    top = max(*ends, *(point.values[y] for point in front.everything))
+    margin = max(top - low, 0.02) * 0.1
+    axis.set_ylim(low - margin, top + margin)
 
 
 def _scatter(
