@@ -51,7 +51,7 @@ class Records:
             self._study = self._read(lambda: optuna.load_study(study_name=name, storage=self._storage))
         if not create and not self._begun():
             raise RecordsError(
-                "the records hold no trial yet",
+                "the records hold no study yet",
                 where=self._where.place,
                 hint="wait until a search that prepares has begun, or run 'slimfront launch' again",
             )

@@ -58,6 +58,8 @@ def place(
     study |= own | {"model": model, "recovery": None, "target": {"tokens": 12}}
     study["space"]["distillation"]["steps"] = [0, 2, 4]
     study["space"]["bits"]["granularity"] = study["space"]["sparsity"]["granularity"] = "role"
+    # What all targets pack: the front moves.
+    study["space"]["bits"]["levels"] = [4, 8, 32]
     study["constraints"], study["search"]["trials"], study["search"]["workers"] = {}, 8, 1
     (root / "my-study.yaml").write_text(json.dumps(study))
     yield root
