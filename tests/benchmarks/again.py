@@ -17,6 +17,7 @@ from slimfront.search.front import Point
 from slimfront.search.records import Records
 from slimfront.search.remote import Remote
 from slimfront.search.run import Run
+from slimfront.search.watch import Allowance
 from slimfront.studies.reader import parse_study, read_study
 
 from tests.benchmarks.material import QUICKSTART
@@ -72,7 +73,8 @@ def remeasured(run: Run) -> Json:
 
 def read_again(run: Run, points: list[Point], dense: Path) -> dict[int, float]:
     """Return the held-out accuracy of some points as another process reads it off their files."""
-    remote = Remote(run.study.model_dump(mode="json"), run.folder / "logs" / "again.log")
+    log, allowance = run.folder / "logs" / "again.log", Allowance.of(run.study.search)
+    remote = Remote(run.study.model_dump(mode="json"), log, allowance)
     found = {}
     for point in points:
         task = {"configuration": dict(point.configuration), "folder": str(run.artifact(point.trial))}
