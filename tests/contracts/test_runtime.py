@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ import pytest
 import torch
 from slimfront.objectives.runtimes import RUNTIMES
 from slimfront.objectives.runtimes.artifact import Artifact
+from slimfront.objectives.runtimes.runtime import Blueprint
 from slimfront.spaces.assembly import assembled
 from slimfront.spaces.axes.bits import offers
 from slimfront.spaces.axes.vocabulary import REMOVED
+from slimfront.spaces.draft import Draft
 from slimfront.spaces.ranges import rounding
 from slimfront.spaces.space import Space
 from slimfront.spaces.structure import walk
@@ -36,6 +38,14 @@ def _pairs() -> Iterator[Any]:
         for kind in KINDS:
             marks = () if kind in SHORT.get(name, KINDS) else (pytest.mark.slow,)
             yield pytest.param(name, kind, marks=marks, id=f"{name}-{kind}")
+
+
+def require_known_sizes(blueprint: Blueprint, artifact: Artifact, draft: Draft, forms: Mapping[str, Form]) -> None:
+    """Require that a size is known before anything is built, and is that of the files."""
+    assert artifact.size() == sum((artifact.folder / file).stat().st_size for file in artifact.files)
+    assert artifact.size() == blueprint.size(forms, draft.kept, draft.skipped)
+    blocks = [blueprint.frame_size({}, {name}) - blueprint.frame_size({}) for name in draft.skipped]
+    assert blueprint.frame_size(draft.kept, draft.skipped) == blueprint.frame_size(draft.kept) + sum(blocks)
 
 
 @pytest.mark.parametrize(("name", "kind"), list(_pairs()))
@@ -88,12 +98,9 @@ def test_artifact_computes_what_the_compressed_module_computes(name: str, kind: 
         # Some round what layers read to 8 bits, in ranges of their own.
         apart = 0.005 + 0.05 * np.abs(expected).max()
         assert np.allclose(runtime.load(Artifact.open(tmp_path / str(number))).run(batch), expected, atol=apart)
-        assert artifact.size() == sum((artifact.folder / file).stat().st_size for file in artifact.files)
         forms = {key: Form.of(tensor) for key, tensor in compressed.tensors.items()}
         assert forms == draft.forms({key: value.shape for key, value in module.named_parameters()})
-        assert artifact.size() == blueprint.size(forms, draft.kept, draft.skipped)
-        blocks = [blueprint.frame_size({}, {name}) - blueprint.frame_size({}) for name in draft.skipped]
-        assert blueprint.frame_size(draft.kept, draft.skipped) == blueprint.frame_size(draft.kept) + sum(blocks)
+        require_known_sizes(blueprint, artifact, draft, forms)
         products = [key for key in blueprint.products if key in forms]
         mode = runtime.mode([forms[key] for key in products], compressed.precision)
         assert all(runtime.kernel(forms[key], mode) for key in products)
