@@ -107,7 +107,8 @@ def remeasure(run: Run, progress: Progress, target: str | None = None, rounds: i
 
     Raises:
         RecordsError: an artifact is missing or damaged.
-        StudyError: the study's model or data cannot be loaded here, or the runtime cannot hold the model.
+        StudyError: the study's model or data cannot be loaded here, or the runtime cannot hold the model, or none
+            of the points.
     """
     before = run.front()
     others = [point for point in before.points if point.trial != before.dense.trial]
@@ -117,7 +118,7 @@ def remeasure(run: Run, progress: Progress, target: str | None = None, rounds: i
     else:
         moved = move(run, target, [before.dense, *others], progress)
         bench, left_out = _there(run, moved, before.dense), moved.left_out
-        _require_some(others, moved, target)
+        require_some(others, moved, target)
         there = moved.configurations
         others = [replace(point, configuration=there[point.trial]) for point in others if point.trial in there]
     artifact, session, reader = bench.load(before.dense)
@@ -182,7 +183,12 @@ def _there(run: Run, moved: Moved, dense: Point) -> _Bench:
     return _Bench(run, evaluator.subject, evaluator.runtime, moved.folders, held_out, lock(evaluator))
 
 
-def _require_some(points: Sequence[Point], moved: Moved, target: str) -> None:
+def require_some(points: Sequence[Point], moved: Moved, target: str) -> None:
+    """Refuse a runtime that none of some points can move to.
+
+    Raises:
+        StudyError: it is such a one.
+    """
     if points and not any(point.trial in moved.configurations for point in points):
         raise StudyError(
             "no point of the front can be had on this runtime",

@@ -46,7 +46,7 @@ class Remeasured:
     def otherwise(self, before: Front) -> list[int]:
         """Return the trials that compute in another precision here than in the search."""
         then = {point.trial: point.configuration for point in before.everything}
-        return sorted(p.trial for p in self.front.everything if dict(p.configuration) != dict(then[p.trial]))
+        return sorted(p.trial for p in self.front.everything if p.configuration != then[p.trial])
 
     def save(self, run: Run) -> Path:
         """Write what was found into the run folder and return the file."""

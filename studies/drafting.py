@@ -153,8 +153,8 @@ def _training(config: dict[str, Any], columns: Columns | None) -> str:
 
 def _as_trained(config: dict[str, Any], columns: Columns | None) -> list[str]:
     """Return the data's labels in the order of the checkpoint's classes; nothing where those have other names."""
-    named = config.get("id2label")
-    numbered = {int(key): str(name) for key, name in named.items()} if isinstance(named, dict) else {}
+    named = config["id2label"] if isinstance(config.get("id2label"), dict) else {}
+    numbered = {int(key): str(name) for key, name in named.items() if key.isdecimal()}
     classes = [numbered[number].casefold() for number in sorted(numbered)]
     known = {label.casefold(): label for label in columns.labels} if columns else {}
     same = len(classes) == len(known) and set(classes) == set(known)

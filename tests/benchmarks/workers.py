@@ -58,8 +58,9 @@ def main(folder: Path) -> None:
     text = f"""
 Medians of {ROUNDS} searches of each kind, in turn, each of {TRIALS} random configurations of the shipped study without
 recovery, one thread a worker, after one search that filled the bank; the first {FIRST} trials, while workers start, do
-not count. The ratio is that of searches beside each other, with the least and the greatest. It may exceed two: when
-counting starts, the other of two workers has half a trial done, and who is stopped early depends on who ended before.
+not count. The ratio is that of searches beside each other, with the least and the greatest. Why it may
+exceed two was not measured: when counting starts, the other of two workers has part of a trial done, and who is stopped
+early depends on who ended before.
 """
     header = ("engine", "trials an hour, one worker", "two workers", "ratio")
     write("workers", "What a second worker is worth", text, header, rows)

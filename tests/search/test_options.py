@@ -14,6 +14,7 @@ from slimfront.search.engines import ENGINES
 from slimfront.search.export import EXPORTERS
 from slimfront.search.samplers import SAMPLERS
 from slimfront.search.trackers import TRACKERS
+from slimfront.studies.errors import StudyError
 
 
 def test_help_names_every_choice() -> None:
@@ -50,3 +51,14 @@ def test_the_shell_completes(line: str, expected: set[str]) -> None:
         [sys.executable, "-c", code], env={**os.environ, **asked}, capture_output=True, text=True, check=False
     )
     assert set(done.stdout.split()) == expected, done.stderr
+
+
+def test_an_error_of_what_an_option_replaced_names_the_option() -> None:
+    for where, settings, named in (
+        ("target.runtime", {"target": "pytorch"}, "--target"),
+        ("search.seed", {"seed": 5, "target": None}, "--seed"),
+        ("target.runtime", {"target": None}, "target.runtime"),
+    ):
+        with pytest.raises(StudyError) as caught, options.told_as_options(settings):
+            raise StudyError("x", where=where)
+        assert caught.value.where == named

@@ -36,6 +36,13 @@ def test_a_thousand_trials_are_one_small_file_without_a_network(tmp_path: Path) 
     assert latency["pairs"][0] == [1, 0.9, pytest.approx(run.front().everything[1].values["latency"] / 10)]
 
 
+def test_a_report_that_cannot_be_written_names_its_file(tmp_path: Path) -> None:
+    run, place = make_run(tmp_path / "run", 5), tmp_path / "nowhere" / "report.html"
+    with pytest.raises(FileNotFoundError) as refused:
+        write_report(run, run.front(), place)
+    assert refused.value.filename == str(place)
+
+
 def test_answers_are_in_plain_words(tmp_path: Path) -> None:
     run = make_run(tmp_path / "run", 10)
     told = answers(run.front())
