@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.objective import OBJECTIVES, Context, Objective
 from slimfront.objectives.runtimes.artifact import Artifact
-from slimfront.objectives.stopwatch import Ratio, compared, median, percentiles, ratio
+from slimfront.objectives.stopwatch import Ratio, compared, median, percentiles, ratio, undisturbed
 from slimfront.studies.encoding import widths
 
 
@@ -29,7 +29,7 @@ class Latency(Objective):
         """See :meth:`Objective.measure`."""
         (dense, own), around = compared([context.run_dense, context.run], context.session.threads)
         base, count = context.dense.get("latency"), len(context.requests)
-        around["tokens"] = widths(context.requests)
+        around |= {"tokens": widths(context.requests), "dense": undisturbed(dense)}
         # Runs through several requests tell nothing of how long one of them may take.
         tail = percentiles(own) if count == 1 else {}
         if base is None:

@@ -20,6 +20,8 @@ LEAST_ROUNDS, MOST_ROUNDS, SECONDS, RESAMPLES = 20, 120, 1.2, 500
 PRECISION = 0.02
 # Rounds of each half whose medians must agree before anything counts, how well, and how many halves there are at most.
 WARM_UP, AGREEMENT, MOST_HALVES = 3, 0.1, 6
+# The share of its runs that a model is undisturbed in, on a machine that others use as well.
+LOWEST = 0.1
 # A place and a name that all users of the machine agree on, whatever TMPDIR says.
 PLACE, LOCK = Path("/tmp"), "slimfront-stopwatch.lock"
 # How many runs a percentile of the times takes: ten lie above it.
@@ -135,6 +137,46 @@ def ratio(own: Times, base: Times) -> Ratio:
 def median(own: Times) -> Ratio:
     """Return the median of some milliseconds, ``(rounds,)``, to one, with its bootstrap interval."""
     return ratio(own, np.ones_like(own))
+
+
+def undisturbed(own: Times) -> float:
+    """Return the milliseconds of a run while hardly anything else disturbs it: their lowest tenth, ``(rounds,)``.
+
+    Who shares a processor core with others (threads of one core, neighbours on one host) finds two medians, one for
+    each state of them, and neither tells what the model needs; the lowest times are the same on every day.
+    """
+    return float(np.quantile(own, LOWEST))
+
+
+def across(own: Sequence[float], base: Sequence[float], spread: float) -> Ratio:
+    """Return the ratio of two runs over several occasions, and between what ends as many others are expected.
+
+    The interval is the 95 % prediction interval of the mean of as many further occasions, on a logarithmic scale
+    (Hahn and Meeker 1991, "Statistical Intervals", section 4.8).
+
+    Args:
+        own: Milliseconds on each occasion, ``(occasions,)``; two at least.
+        base: Those of the other run on the same occasions.
+        spread: Standard deviation of the logarithm of such a ratio from one occasion to the next; see :func:`spread`.
+    """
+    from scipy.stats import t
+
+    logs = np.log(own) - np.log(base)
+    # Twice as many degrees of freedom as one ratio has: many were pooled, but all of them have their base in common.
+    reach = float(t.ppf(0.975, 2 * (len(logs) - 1))) * spread * np.sqrt(2 / len(logs))
+    low, value, high = np.exp(logs.mean() + reach * np.array([-1.0, 0.0, 1.0])).tolist()
+    return Ratio(value, low, high)
+
+
+def spread(times: Times) -> float:
+    """Return by how much logarithms of ratios to the first run scatter between occasions, pooled over all ratios.
+
+    Args:
+        times: Milliseconds of each run on each occasion, ``(occasions, runs)``; two runs at least, or one: its own.
+    """
+    logs = np.log(times)
+    ratios = logs[:, 1:] - logs[:, :1] if logs.shape[1] > 1 else logs
+    return float(np.sqrt(ratios.var(axis=0, ddof=1).mean()))
 
 
 def percentiles(own: Times) -> dict[str, float]:

@@ -33,7 +33,7 @@ from slimfront.search.recovery.tutor import Tutor
 from slimfront.search.rivals import packed
 from slimfront.search.statistics import importance
 from slimfront.search.supplies import bank_of, teacher_of
-from slimfront.search.tournament import full_requests, heat, requests
+from slimfront.search.tournament import full_requests, requests, timed
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.draft import Scores
 from slimfront.spaces.space import Space
@@ -339,14 +339,10 @@ class Evaluator:
             found["accuracy"] |= {"change": paired.to_json(), "right": packed(context.predictions() == labels)}
         return found
 
-    def tournament(self, entrants: Sequence[tuple[Configuration, Path]], dense: Path, base: float) -> list[Json]:
-        """Measure the latency of some artifacts in the same rounds as the dense one, ``base`` milliseconds."""
-        sessions = [
-            (self._load(Artifact.open(folder)), self.reader(configuration)) for configuration, folder in entrants
-        ]
-        others = [(session, self.requests(reader)) for session, reader in sessions]
-        found = heat((self._dense_session(dense), self.requests(self.subject)), others, base)
-        return [measurement.to_json() for measurement in found[1:]]
+    def timed(self, heat: Sequence[tuple[Configuration, Path]], dense: Path, rest: float) -> Json:
+        """Time some artifacts in the same rounds as the dense one; see :func:`slimfront.search.tournament.timed`."""
+        others = [(folder, self.requests(self.reader(configuration))) for configuration, folder in heat]
+        return timed(self.study.target, (dense, self.requests(self.subject)), others, rest)
 
     def requests(self, reader: Subject) -> Requests:
         """Return the requests whose latency is measured; see :func:`slimfront.search.tournament.requests`."""

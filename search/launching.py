@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from slimfront.objectives.runtimes import RUNTIMES
+from slimfront.objectives.stopwatch import undisturbed
 from slimfront.search.coordinator import Coordinator
 from slimfront.search.engines import ENGINES, Engine
 from slimfront.search.front import Front, Point
@@ -23,7 +26,7 @@ from slimfront.search.records import Records
 from slimfront.search.run import Run, only_coordinator, require_same_study
 from slimfront.search.samplers import SAMPLERS
 from slimfront.search.standing import Progress
-from slimfront.search.tournament import HEAT
+from slimfront.search.tournament import beside, tournament
 from slimfront.search.tracking import Tracking, trackers_of
 from slimfront.studies.errors import SlimfrontError, StudyError
 from slimfront.studies.reader import parse_study
@@ -218,24 +221,32 @@ def _hold_out(run: Run, records: Records, engine: Engine, listener: Listener) ->
 def _tournament(run: Run, records: Records, engine: Engine, listener: Listener) -> None:
     """Measure the latency of the front's points once more, in heats, each in the same rounds as the dense model.
 
-    What was measured hours apart is so compared under the same conditions. Who took part before does not again.
+    What was measured hours apart is so compared under the same conditions: all take part again where one is new.
     """
-    front, done = run.front(), records.final()
-    left = [point for point in front.points if point.trial not in {front.dense.trial, *done}]
-    if "latency" not in front.objectives:
+    front = run.front()
+    points = [point for point in front.points if point.trial != front.dense.trial]
+    if "latency" not in front.objectives or all(point.trial in records.final() for point in points):
         return
-    for start in range(0, len(left), HEAT):
-        heat = left[start : start + HEAT]
-        answer = engine.ask(
-            {
-                "do": "tournament",
-                "entrants": [_entrant(run, point) for point in heat],
-                "dense_folder": str(run.artifact(front.dense.trial)),
-                "base": front.dense.values["latency"],
-            }
-        )
-        records.finish_tournament({p.trial: entry for p, entry in zip(heat, answer["latency"], strict=True)})
-        listener.stage("timing the front once more", min(1.0, (start + HEAT) / len(left)))
+
+    def ask(heat: Sequence[Point], rest: float) -> Json:
+        task: Json = {"do": "tournament", "entrants": [_entrant(run, point) for point in heat]}
+        task |= {"rest": rest if math.isfinite(rest) else None, "dense_folder": str(run.artifact(front.dense.trial))}
+        answer: Json = engine.ask(task)["occasion"]
+        return answer
+
+    rest = _at_rest(records)
+    found = tournament(points, ask, lambda share: listener.stage("timing the front once more", share), rest)
+    base = front.dense.values["latency"]
+    for heat, occasions in found:
+        entries = zip(heat, beside(occasions, base), strict=True)
+        records.finish_tournament({point.trial: entry.to_json() for point, entry in entries})
+
+
+def _at_rest(records: Records) -> float:
+    """Return the dense model's milliseconds while hardly anything else disturbed a trial; infinite where not known."""
+    conditions = [trial.measurements.get("latency", {}).get("conditions", {}) for trial in records.trials()]
+    known = [float(found["dense"]) for found in conditions if "dense" in found]
+    return undisturbed(np.array(known)) if known else math.inf
 
 
 def _entrant(run: Run, point: Point) -> Json:

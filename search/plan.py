@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from slimfront.spaces.axes.bits import STATIC, offers
 from slimfront.spaces.space import Space
 from slimfront.studies.cache import cache_root
 from slimfront.studies.errors import SlimfrontError
+from slimfront.studies.processor import processor_has, processor_name
 from slimfront.studies.schema import Study, TargetSpec
 from slimfront.studies.subject import Subject, load_subject
 from slimfront.studies.threads import torch_threads
@@ -25,6 +27,24 @@ from slimfront.studies.threads import torch_threads
 LIBRARIES = (
     *("torch", "transformers", "datasets", "scikit-learn", "safetensors", "optuna", "ray", "openvino"),
     *("moocore", "zstandard", "pydantic", "ruamel.yaml", "typer", "rich", "matplotlib"),
+)
+# What a target, an exporter or a tracker needs beyond them.
+EXTRAS = (
+    *("onnx", "onnxruntime", "onnxscript", "torchao", "compressed-tensors", "executorch"),
+    *("mlflow-skinny", "optuna-dashboard", "psycopg", "nvidia-ml-py"),
+)
+# What decides how fast few bits are.
+INSTRUCTIONS = (
+    "avx2",
+    "avx512_f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "avx_vnni",
+    "amx_int8",
+    "amx_bf16",
+    "asimd",
+    "bf16",
+    "sve",
 )
 
 
@@ -114,6 +134,8 @@ def describe_machine() -> tuple[list[str], list[str]]:
         except importlib.metadata.PackageNotFoundError:
             missing.append(name)
             lines.append(f"{name:<14} missing: pip install {name}")
+    lines.append(f"{'extras':<14} {', '.join(_extras())}")
+    lines.append(f"{'processor':<14} {processor_name()}: {', '.join(processor_has(INSTRUCTIONS)) or 'unknown'}")
     lines.append(f"{'python':<14} {platform.python_version()} on {platform.system()} {platform.machine()}")
     lines.append(
         f"{'cores':<14} {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}"
@@ -127,6 +149,15 @@ def describe_machine() -> tuple[list[str], list[str]]:
     lines.append(f"{'engines':<14} {', '.join(ENGINES)}")
     lines.append(f"{'samplers':<14} {', '.join(SAMPLERS)}")
     return lines, missing
+
+
+def _extras() -> Iterator[str]:
+    """Yield the extras with their versions."""
+    for name in EXTRAS:
+        try:
+            yield f"{name} {importlib.metadata.version(name)}"
+        except importlib.metadata.PackageNotFoundError:
+            yield f"{name} –"
 
 
 def _capabilities(name: str) -> Any:

@@ -5,30 +5,34 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.objective import Context
-from slimfront.objectives.runtimes import RUNTIMES, Runtime, Session
+from slimfront.objectives.runtimes import RUNTIMES, Runtime
 from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.objectives.stopwatch import LEAST_ROUNDS
-from slimfront.search.answers import PREDICTIONS, TOKENIZER, beside, keep_predictions
+from slimfront.search.answers import PREDICTIONS, TOKENIZER, keep_predictions
+from slimfront.search.answers import beside as files_beside
 from slimfront.search.front import Point
 from slimfront.search.lock import lock
 from slimfront.search.moving import Moved, move
+from slimfront.search.occasion import Entrant
 from slimfront.search.preparation import objectives_of
 from slimfront.search.rebuild import recorded
 from slimfront.search.remeasured import Remeasured, judged
 from slimfront.search.run import Run
-from slimfront.search.tournament import HEAT, full_requests, heat, requests
+from slimfront.search.tournament import alone, beside, full_requests, requests, timed, tournament
 from slimfront.search.trial import Trial
 from slimfront.spaces.configuration import Configuration
 from slimfront.studies.cache import file_sha256
 from slimfront.studies.errors import RecordsError, StudyError
 from slimfront.studies.processor import processor_name
 from slimfront.studies.renumbering import with_backend
+from slimfront.studies.schema import TargetSpec
 from slimfront.studies.subject import Subject, load_subject
 from slimfront.studies.threads import torch_threads
 
@@ -45,7 +49,7 @@ class _Bench:
     Attributes:
         run: The run.
         subject: The texts, as the checkpoint's own tokenizer reads them.
-        runtime: The target.
+        target: The target.
         folders: Where the artifacts are, by trial.
         held_out: Measures an artifact on the held-out split, where its answers are others than those of the search.
         lock: What the artifacts depend on, where they are others than those of the search.
@@ -53,11 +57,16 @@ class _Bench:
 
     run: Run
     subject: Subject
-    runtime: Runtime
+    target: TargetSpec
     folders: Mapping[int, Path]
     held_out: Callable[[Point], Json] | None = None
     lock: Mapping[str, Any] = field(default_factory=dict)
     readers: dict[str, Subject] = field(default_factory=dict)
+
+    @cached_property
+    def runtime(self) -> Runtime:
+        """The target's runtime."""
+        return RUNTIMES.get(self.target.runtime, where="target.runtime")(self.target)
 
     def reader(self, folder: Path) -> Subject:
         """Return the subject as the artifact in a folder reads it."""
@@ -68,15 +77,15 @@ class _Bench:
             self.readers[state] = self.subject.read_by(with_backend(self.subject.tokenizer, state))
         return self.readers[state]
 
-    def load(self, point: Point) -> tuple[Artifact, Session, Subject]:
-        """Load a point's artifact."""
+    def entrant(self, point: Point) -> Entrant:
+        """Return a point's artifact and its requests."""
         folder = self.folders[point.trial]
-        artifact = Artifact.open(folder)
-        return artifact, self.runtime.load(artifact), self.reader(folder)
+        return folder, requests(self.run.study, self.subject, self.reader(folder))
 
-    def context(self, session: Session, reader: Subject) -> Context:
-        """Return what objectives may use of an artifact."""
-        study = self.run.study
+    def context(self, point: Point) -> Context:
+        """Return what objectives may use of a point's artifact."""
+        study, folder = self.run.study, self.folders[point.trial]
+        session, reader = self.runtime.load(Artifact.open(folder)), self.reader(folder)
         ask, full = requests(study, self.subject, reader), full_requests(study, self.subject, reader)
         return Context(self.runtime, session, reader.search, study.target.batch, ask, None, ask, {}, 1.0, full)
 
@@ -121,28 +130,21 @@ def remeasure(run: Run, progress: Progress, target: str | None = None, rounds: i
         require_some(others, moved, target)
         there = moved.configurations
         others = [replace(point, configuration=there[point.trial]) for point in others if point.trial in there]
-    artifact, session, reader = bench.load(before.dense)
-    first, found, base = (session, requests(run.study, reader, reader)), {}, None
-    own_context, recomputed, sums = bench.context(session, reader), list[int](), dict[int, Json]()
-    for start in range(0, max(1, len(others)), HEAT):
-        part = others[start : start + HEAT]
-        loaded = [bench.load(point) for point in part]
-        entrants = [(own, requests(run.study, reader, as_read)) for _, own, as_read in loaded]
-        times = heat(first, entrants, base, rounds)
-        base = times[0].value if base is None else base
-        contexts = [(files, bench.context(own, as_read)) for files, own, as_read in loaded]
-        here = list(zip(part, contexts, times[1:], strict=True))
-        here += [(before.dense, (artifact, own_context), times[0])] if not start else []
-        for point, (files, context), latency in here:
-            measured, differs = bench.measured(files, context, own_context)
-            recomputed += [point.trial] if differs else []
-            found[point.trial] = _renewed(point, {**measured, "latency": latency})
-            if bench.held_out:
-                renewed = _held_out_anew(found[point.trial], bench.held_out(point))
-                found[point.trial] = replace(renewed, target=target)
-                keep_predictions(context, files.folder)
-                sums[point.trial] = {**files.files, **beside(files.folder)}
-        progress("measuring the front anew", min(1.0, (start + HEAT) / max(1, len(others))))
+    latencies = _timed(bench, before.dense, others, rounds, lambda share: progress("timing the front anew", share))
+    dense_context = bench.context(before.dense)
+    found, recomputed, sums = dict[int, Point](), list[int](), dict[int, Json]()
+    for number, point in enumerate((before.dense, *others)):
+        files = Artifact.open(bench.folders[point.trial])
+        context = bench.context(point) if point is not before.dense else dense_context
+        measured, differs = bench.measured(files, context, dense_context)
+        recomputed += [point.trial] if differs else []
+        found[point.trial] = _renewed(point, {**measured, "latency": latencies[point.trial]})
+        if bench.held_out:
+            renewed = _held_out_anew(found[point.trial], bench.held_out(point))
+            found[point.trial] = replace(renewed, target=target)
+            keep_predictions(context, files.folder)
+            sums[point.trial] = {**files.files, **files_beside(files.folder)}
+        progress("measuring the front anew", (number + 1) / (len(others) + 1))
     front = judged(before, [found[point.trial] for point in (before.dense, *others)])
     kept = {point.trial for point in front.points}
     left = tuple(point.trial for point in before.points if point.trial not in {*kept, *left_out})
@@ -150,15 +152,33 @@ def remeasure(run: Run, progress: Progress, target: str | None = None, rounds: i
     return Remeasured(front, left, tuple(sorted(recomputed)), processor_name(), runtime, left_out, bench.lock, sums)
 
 
+def _timed(
+    bench: _Bench, dense: Point, others: Sequence[Point], rounds: int, progress: Callable[[float], None]
+) -> dict[int, Measurement]:
+    """Return the latency of the dense model and of all others by trial."""
+    first = bench.entrant(dense)
+    found = tournament(
+        others,
+        lambda heat, rest: timed(bench.target, first, [bench.entrant(point) for point in heat], rest, rounds),
+        progress,
+    )
+    own = alone([one for _, occasions in found for one in occasions])
+    rest = [
+        (point.trial, latency)
+        for heat, occasions in found
+        for point, latency in zip(heat, beside(occasions, own.value), strict=True)
+    ]
+    return {dense.trial: own, **dict(rest)}
+
+
 def _here(run: Run, points: Sequence[Point], progress: Progress) -> _Bench:
     """Return the bench of the artifacts that the search kept."""
     progress("loading the texts", 0.0)
     with torch_threads(1):
         subject = load_subject(run.study)
-    runtime = RUNTIMES.get(run.study.target.runtime, where="target.runtime")(run.study.target)
     for point in points:
         _require_tokenizer(recorded(run, point.trial), run.artifact(point.trial) / TOKENIZER)
-    return _Bench(run, subject, runtime, {point.trial: run.artifact(point.trial) for point in points})
+    return _Bench(run, subject, run.study.target, {point.trial: run.artifact(point.trial) for point in points})
 
 
 def _require_tokenizer(trial: Trial, path: Path) -> None:
@@ -180,7 +200,7 @@ def _there(run: Run, moved: Moved, dense: Point) -> _Bench:
         folder = moved.folders[point.trial]
         return evaluator.held_out(Configuration(point.configuration), folder, moved.folders[dense.trial])
 
-    return _Bench(run, evaluator.subject, evaluator.runtime, moved.folders, held_out, lock(evaluator))
+    return _Bench(run, evaluator.subject, evaluator.study.target, moved.folders, held_out, lock(evaluator))
 
 
 def require_some(points: Sequence[Point], moved: Moved, target: str) -> None:

@@ -1,26 +1,108 @@
-"""Latency of several models and the dense one in the same rounds."""
+"""Latency of several models and the dense one in the same rounds, on several occasions."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
+import numpy as np
 from slimfront.objectives.latency import latency
 from slimfront.objectives.measurement import Measurement
-from slimfront.objectives.runtimes import Session
-from slimfront.objectives.runtimes.runtime import run_all
-from slimfront.objectives.stopwatch import LEAST_ROUNDS, Ratio, compared, median, percentiles, ratio
-from slimfront.studies.encoding import Requests, widths
-from slimfront.studies.schema import Study
+from slimfront.objectives.stopwatch import LEAST_ROUNDS, across, percentiles, spread
+from slimfront.search.occasion import AT_REST, Entrant, Occasion, occasion
+from slimfront.studies.encoding import Requests
+from slimfront.studies.schema import Study, TargetSpec
 from slimfront.studies.subject import Subject
 
 # So many models, and the dense one, are in memory at once.
 HEAT = 8
-# Longest time of a heat for each who takes part.
-SECONDS = 1.0
+# Processes in which each of them is timed while the machine is at rest, and at most in all.
+OCCASIONS, MOST = 3, 5
+# Longest time of an occasion for each who takes part.
+SECONDS = 0.4
 # Requests that stand for the lengths of the texts.
 MIX = 5
-Entrant = tuple[Session, Requests]
+T = TypeVar("T")
+# Each heat, and the occasions on which it was timed.
+Heats = list[tuple[Sequence[T], list[Occasion]]]
+
+
+def tournament(
+    entrants: Sequence[T],
+    ask: Callable[[Sequence[T], float], Mapping[str, Any]],
+    progress: Callable[[float], None] = lambda _share: None,
+    rest: float = float("inf"),
+) -> Heats[T]:
+    """Time all in heats, and every heat on several occasions, until the machine was at rest on enough of them.
+
+    Args:
+        entrants: Who takes part, beside the dense model.
+        ask: Times one heat, and the dense model as its first, in a process of its own, given the milliseconds of the
+            dense model at rest; see :func:`timed`.
+        progress: Is told the finished share.
+        rest: Milliseconds of the dense model at rest, as far as known before.
+
+    Returns:
+        Each heat with the occasions on which it was disturbed least.
+    """
+    heats = [entrants[start : start + HEAT] for start in range(0, max(1, len(entrants)), HEAT)]
+    found: list[list[Occasion]] = [[] for _ in heats]
+    for number in range(MOST):
+        for place, heat in enumerate(heats):
+            rest = min([rest, *(one.undisturbed[0] for own in found for one in own)])
+            if sum(one.undisturbed[0] <= AT_REST * rest for one in found[place]) < OCCASIONS:
+                found[place].append(Occasion.of(ask(heat, rest)))
+            progress(min(1.0, (number * len(heats) + place + 1) / (OCCASIONS * len(heats))))
+    quietest = [sorted(own, key=lambda one: one.undisturbed[0])[:OCCASIONS] for own in found]
+    return list(zip(heats, quietest, strict=True))
+
+
+def timed(
+    target: TargetSpec, dense: Entrant, heat: Sequence[Entrant], rest: float, rounds: int = LEAST_ROUNDS
+) -> dict[str, Any]:
+    """Time a heat once, in a process of its own.
+
+    Args:
+        target: The target for which the models were made.
+        dense: The dense model's artifact and its requests.
+        heat: Those of the others.
+        rest: The dense model's milliseconds at rest.
+        rounds: Rounds of all occasions together that are run in any case.
+    """
+    everyone = [dense, *heat]
+    return occasion(target, everyone, rest, SECONDS * len(everyone), -(-rounds // OCCASIONS))
+
+
+def alone(occasions: Sequence[Occasion]) -> Measurement:
+    """Return the dense model's own latency."""
+    count = len(occasions[0].tokens[0])
+    own = [one.undisturbed[0] / count for one in occasions]
+    found = across(own, [1.0] * len(own), spread(np.array(own)[:, None]))
+    return latency(found, 1.0, None, *_around(occasions, 0))
+
+
+def beside(occasions: Sequence[Occasion], base: float) -> list[Measurement]:
+    """Return the latency of each of a heat, measured beside the dense model, which takes ``base`` milliseconds."""
+    times = np.array([one.undisturbed for one in occasions])
+    scatter = spread(times)
+    ratios = [across(own.tolist(), times[:, 0].tolist(), scatter) for own in times.T[1:]]
+    return [latency(found, base, None, *_around(occasions, place)) for place, found in enumerate(ratios, start=1)]
+
+
+def _around(occasions: Sequence[Occasion], place: int) -> tuple[dict[str, object], dict[str, float]]:
+    """Return the conditions of all occasions together, and the percentiles of a model."""
+    first = occasions[0]
+    around = first.conditions | {
+        "load": max(one.conditions["load"] for one in occasions),
+        "rounds": sum(one.conditions["rounds"] for one in occasions),
+        "occasions": len(occasions),
+        "dense": min(one.undisturbed[0] for one in occasions),
+        "tokens": first.tokens[place],
+    }
+    # Runs through several requests tell nothing of how long one of them may take.
+    if len(first.tokens[place]) > 1:
+        return around, {}
+    return around, percentiles(np.concatenate([one.times[place] for one in occasions]))
 
 
 def requests(study: Study, subject: Subject, reader: Subject, batch: int | None = None) -> Requests:
@@ -50,25 +132,3 @@ def lengths(study: Study, subject: Subject, batch: int) -> tuple[int, ...]:
     """
     tokens = study.target.tokens
     return subject.search.typical(batch, MIX) if tokens == "data" else (tokens,)
-
-
-def heat(dense: Entrant, others: Sequence[Entrant], base: float | None, least: int = LEAST_ROUNDS) -> list[Measurement]:
-    """Return the latency of the dense model and of some others, measured in the same rounds.
-
-    Args:
-        dense: The dense model, loaded, and its request.
-        others: The others.
-        base: The dense model's milliseconds, or None: then its own in these rounds.
-        least: Rounds that are run in any case.
-    """
-    count = len(dense[1])
-    runs = [partial(run_all, session, asked) for session, asked in (dense, *others)]
-    times, around = compared(runs, dense[0].threads, SECONDS * len(runs), least)
-    of = [around | {"tokens": widths(asked)} for _, asked in (dense, *others)]
-    # Runs through several requests tell nothing of how long one of them may take.
-    tails = [percentiles(own) if count == 1 else {} for own in times]
-    alone = median(times[0] / count) if base is None else Ratio(base, base, base)
-    first = latency(alone, 1.0, None, of[0], tails[0])
-    ratios = [ratio(own, times[0]) for own in times[1:]]
-    rest = zip(ratios, of[1:], tails[1:], strict=True)
-    return [first, *(latency(found, first.value, None, told, tail) for found, told, tail in rest)]

@@ -133,7 +133,8 @@ class Server:
         start = time.perf_counter()
         if task["do"] == "tournament":
             entrants = [(Configuration(entry["configuration"]), Path(entry["folder"])) for entry in task["entrants"]]
-            return {"latency": self.evaluator.tournament(entrants, Path(task["dense_folder"]), task["base"])}
+            rest = float("inf") if task["rest"] is None else float(task["rest"])
+            return {"occasion": self.evaluator.timed(entrants, Path(task["dense_folder"]), rest)}
         folder = Path(task["folder"])
         configuration = Configuration(task["configuration"])
         if task["do"] == "held_out":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -20,5 +21,10 @@ def processor_name() -> str:
 
 def multiplies_bf16() -> bool:
     """Return whether the processor multiplies bf16 itself: emulated, it is several times slower than fp32."""
+    return bool(processor_has(("avx512_bf16", "amx_bf16", "bf16")))
+
+
+def processor_has(names: Sequence[str]) -> list[str]:
+    """Return those of some instruction sets, by PyTorch's names, that the processor has."""
     found = torch.cpu.get_capabilities()
-    return any(found.get(name, False) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return [name for name in names if found.get(name, False)]

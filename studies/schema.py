@@ -74,6 +74,15 @@ class DataSpec(Source):
     group: str | None = None
     splits: Splits
 
+    @model_validator(mode="after")
+    def _own_columns(self) -> DataSpec:
+        columns = [("text", self.text), ("text_pair", self.text_pair), ("label", self.label)]
+        for place, (name, column) in enumerate(columns):
+            for other, same in columns[:place]:
+                if column is not None and column == same:
+                    raise ValueError(f"'{other}' and '{name}' are one column, '{column}'; name two")
+        return self
+
     @field_validator("labels")
     @classmethod
     def _distinct(cls, labels: tuple[str | int, ...] | None) -> tuple[str | int, ...] | None:

@@ -14,7 +14,7 @@ from slimfront.studies.limits import readable
 
 
 def front_table(front: Front, points: Sequence[Point], title: str) -> Table:
-    """Return a table of points, the dense model first, each with its ratio to dense."""
+    """Return a table of points, the dense model first, each with its ratio to dense; the knee of the front is named."""
     table = Table(title=title, title_justify="left")
     table.add_column("trial", justify="right")
     for name in front.objectives:
@@ -23,9 +23,11 @@ def front_table(front: Front, points: Sequence[Point], title: str) -> Table:
     table.add_column("what was done", overflow="fold")
     shown = [front.dense, *(point for point in points if point.trial != front.dense.trial)]
     rivals = front.rivals()
+    knee = front.pick("knee") if front.points else front.dense
     for point in shown:
         cells = [cell(front, point, name) for name in front.objectives]
-        table.add_row(str(point.trial), *cells, _again(front, point), label(front, point, rivals))
+        done = label(front, point, rivals) + ("; the knee" if point is knee and knee is not front.dense else "")
+        table.add_row(str(point.trial), *cells, _again(front, point), done)
     return table
 
 

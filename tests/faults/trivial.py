@@ -45,7 +45,9 @@ class Trivial(Server):
 
     def serve(self, task: Json) -> Json:
         if task["do"] == "tournament":
-            return {"latency": [measured(values_of(e["configuration"]))["latency"] for e in task["entrants"]]}
+            own = [measured(values_of(entry["configuration"]))["latency"]["value"] for entry in task["entrants"]]
+            times = [[one] for one in (1.0, *own)]
+            return {"occasion": {"times": times, "tokens": [[8]] * len(times), "conditions": {"load": 0, "rounds": 1}}}
         folder, found = Path(task["folder"]), measured(values_of(task["configuration"]))
         if task["do"] == "held_out":
             return {"held_out": {"accuracy": found["accuracy"]}}

@@ -53,7 +53,7 @@ def test_formats_give_the_same_splits(suffix: str, tmp_path: Path) -> None:
         ({"label": "lable"}, "data.label"),
         ({"text": "nothing"}, "data.text"),
         ({"labels": ("fresh", "roten")}, "data.labels.1"),
-        ({"label": "text", "labels": ("x", "y")}, "data.labels.0"),
+        ({"label": "film", "group": None, "labels": ("x", "y")}, "data.labels.0"),
         ({"splits": Splits(train=4000, search=80, held_out=80)}, "data.splits"),
         ({"group": "label"}, "data.splits"),
         ({"path": "nowhere.csv"}, "data.path"),

@@ -1,0 +1,158 @@
+"""Times some models in the same rounds, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from slimfront.objectives.runtimes import RUNTIMES
+from slimfront.objectives.runtimes.artifact import Artifact
+from slimfront.objectives.runtimes.runtime import run_all
+from slimfront.objectives.stopwatch import Run, Times, compared, undisturbed
+from slimfront.studies.encoding import Requests, widths
+from slimfront.studies.errors import SlimfrontError
+from slimfront.studies.schema import TargetSpec
+
+# The folder of a model's artifact, and its requests.
+Entrant = tuple[Path, Requests]
+Json = dict[str, Any]
+# By how much the dense model may take longer than it does at rest.
+AT_REST = 1.15
+# Seconds for which a process waits for the machine to come to rest, between two looks, and runs of a look.
+PATIENCE, POLL, LOOK = 15.0, 0.25, 3
+
+
+@dataclass(frozen=True)
+class Occasion:
+    """What was found in one process.
+
+    Attributes:
+        times: Milliseconds of each model in each round, ``(models, rounds)``.
+        tokens: How many tokens the requests of each model have.
+        conditions: What bore on the times.
+    """
+
+    times: Times
+    tokens: tuple[list[int], ...]
+    conditions: Json
+
+    @classmethod
+    def of(cls, told: Mapping[str, Any]) -> Occasion:
+        """Return what a process told."""
+        return cls(np.array(told["times"], dtype=np.float64), tuple(told["tokens"]), dict(told["conditions"]))
+
+    @property
+    def undisturbed(self) -> tuple[float, ...]:
+        """The undisturbed milliseconds of each model."""
+        return tuple(undisturbed(own) for own in self.times)
+
+
+def occasion(target: TargetSpec, entrants: Sequence[Entrant], rest: float, seconds: float, least: int) -> Json:
+    """Time some models in a fresh process, which waits a while for the machine to come to rest.
+
+    Where memory lies differs from one process to the next, and hardly within one.
+
+    Args:
+        target: The target for which the models were made.
+        entrants: The models; the first one is what others are compared with.
+        rest: Its milliseconds at rest, or infinite, where they are not known.
+        seconds: Time after which no further round begins.
+        least: Rounds that are run in any case.
+
+    Returns:
+        What an :class:`Occasion` is made of.
+
+    Raises:
+        SlimfrontError: an artifact is missing or damaged, or the process failed.
+    """
+    models = [
+        {"folder": str(folder), "requests": [{name: rows.tolist() for name, rows in batch.items()} for batch in asked]}
+        for folder, asked in entrants
+    ]
+    task = {"target": target.model_dump(mode="json"), "models": models, "seconds": seconds, "least": least}
+    task |= {"rest": rest} if np.isfinite(rest) else {}
+    command = [sys.executable, "-m", "slimfront.search.occasion"]
+    done = subprocess.run(command, input=json.dumps(task), capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
+        raise SlimfrontError("the models could not be timed in a process of their own", given=last[0])
+    found: Json = json.loads(done.stdout)
+    if "message" in found:
+        failure = SlimfrontError(found["message"])
+        failure.exit_code = int(found["exit_code"])
+        raise failure
+    return found
+
+
+def timed(runs: Sequence[Run], threads: int, seconds: float, least: int, rest: float) -> tuple[Times, Json]:
+    """Time some runs as :func:`~slimfront.objectives.stopwatch.compared` does, once the machine has come to rest.
+
+    Where it does not, or does not stay at rest, they are timed again until patience is out; what was disturbed least
+    counts.
+
+    Args:
+        runs: What is timed; how long the first one takes tells whether the machine is at rest.
+        threads: Threads of one run.
+        seconds: Time after which no further round begins.
+        least: Rounds that are run in any case.
+        rest: Milliseconds of the first run at rest.
+    """
+    stop = time.monotonic() + PATIENCE
+    best: tuple[Times, Json] | None = None
+    while best is None or (undisturbed(best[0][0]) > AT_REST * rest and time.monotonic() < stop):
+        while _look(runs[0]) > AT_REST * rest and time.monotonic() < stop:
+            time.sleep(POLL)
+        found = compared(runs, threads, seconds, least)
+        if best is None or undisturbed(found[0][0]) < undisturbed(best[0][0]):
+            best = found
+    return best
+
+
+def _look(run: Run) -> float:
+    """Return the shortest milliseconds of a few runs."""
+    times = []
+    for _ in range(LOOK):
+        start = time.perf_counter()
+        run()
+        times.append((time.perf_counter() - start) * 1e3)
+    return min(times)
+
+
+def main() -> None:
+    """Read a task from standard input and write what was found to standard output."""
+    # Whatever libraries print goes elsewhere.
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    try:
+        found = _done(json.loads(sys.stdin.read()))
+    except SlimfrontError as error:
+        found = {"message": str(error), "exit_code": error.exit_code}
+    json.dump(found, out, allow_nan=False)
+    out.flush()
+
+
+def _done(task: Json) -> Json:
+    target = TargetSpec.model_validate(task["target"])
+    runtime = RUNTIMES.get(target.runtime, where="target.runtime")(target)
+    sessions = [runtime.load(Artifact.open(Path(model["folder"]))) for model in task["models"]]
+    requests = [
+        tuple({name: np.array(rows, dtype=np.int64) for name, rows in batch.items()} for batch in model["requests"])
+        for model in task["models"]
+    ]
+    runs = [partial(run_all, session, asked) for session, asked in zip(sessions, requests, strict=True)]
+    threads, rest = sessions[0].threads, task.get("rest", float("inf"))
+    times, around = timed(runs, threads, task["seconds"], task["least"], rest)
+    return {"times": times.tolist(), "tokens": [widths(asked) for asked in requests], "conditions": around}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,112 @@
+"""The last tournament: what disturbs the machine must not change what it finds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from slimfront.objectives.stopwatch import across, spread, undisturbed
+from slimfront.search.occasion import AT_REST, Occasion, occasion, timed
+from slimfront.search.tournament import HEAT, MOST, OCCASIONS, alone, beside, tournament
+from slimfront.studies.errors import SlimfrontError
+from slimfront.studies.schema import TargetSpec
+
+
+def told(times: Any, tokens: int = 1) -> dict[str, Any]:
+    rows = np.array(times, dtype=np.float64)
+    asked = [[8] * tokens] * len(rows)
+    return {"times": rows.tolist(), "tokens": asked, "conditions": {"load": 0.5, "rounds": rows.shape[1]}}
+
+
+def test_heats_go_on_until_the_machine_was_at_rest_often_enough() -> None:
+    entrants, rests, dense = (
+        list(range(HEAT + 3)),
+        list[float](),
+        iter([9.0, 13.0, 12.0, 9.5, 9.2, 12.5, 9.1, 9.3, 12.4]),
+    )
+
+    def ask(heat: Sequence[int], rest: float) -> dict[str, Any]:
+        rests.append(rest)
+        return told([[next(dense)] * 4, *([[float(one + 1)] * 4 for one in heat])])
+
+    shares: list[float] = []
+    (first, few), (second, more) = tournament(entrants, ask, shares.append)
+    assert [*first, *second] == entrants and len(first) == HEAT
+    # The first heat met 9, 12, 9.2 and 9.1 ms, the second one 13, 9.5, 12.5, 9.3 and 12.4.
+    assert rests == [math.inf, *[9.0] * 8]
+    assert shares == sorted(shares) and shares[-1] == 1.0
+    assert sorted(one.undisturbed[0] for one in few) == [9.0, 9.1, 9.2]
+    assert sorted(one.undisturbed[0] for one in more) == [9.3, 9.5, 12.4]
+
+
+def test_a_machine_that_never_rests_ends_the_tournament_all_the_same() -> None:
+    asked: list[float] = []
+
+    def ask(_heat: Sequence[int], rest: float) -> dict[str, Any]:
+        asked.append(rest)
+        return told([[20.0 + len(asked)], [1.0]])
+
+    ((_, found),) = tournament([1], ask, rest=10.0)
+    assert asked == [10.0] * MOST and [one.undisturbed[0] for one in found] == [21.0, 22.0, 23.0]
+
+
+def test_a_neighbour_of_the_core_changes_no_ratio() -> None:
+    rng = np.random.default_rng(0)
+
+    def met(busy: float) -> Occasion:
+        # Beside a neighbour the dense model takes 1.3 times as long, the other one twice.
+        slow = rng.random(80) < busy
+        noise = np.exp(rng.normal(0, 0.02, (2, 80)))
+        return Occasion.of(told([8 * np.where(slow, 1.3, 1.0) * noise[0], 3 * np.where(slow, 2.0, 1.0) * noise[1]]))
+
+    quiet, busy = ([met(share) for _ in range(OCCASIONS)] for share in (0.0, 0.6))
+    (one,), (other,) = beside(quiet, 8.0), beside(busy, 8.0)
+    assert one.value == pytest.approx(3.0, rel=0.02) and other.value == pytest.approx(3.0, rel=0.02)
+    assert one.interval is not None and one.interval[0] < one.value < one.interval[1]
+    medians = [np.median(found.times[1]) / np.median(found.times[0]) for found in busy]
+    assert np.mean(medians) > 1.3 * 3 / 8
+    assert alone(busy).value == pytest.approx(8.0, rel=0.05)
+    assert one.conditions["occasions"] == OCCASIONS and one.conditions["rounds"] == 80 * OCCASIONS
+    assert (
+        set(one.percentiles) == {"p90"} and not beside([Occasion.of(told([[1, 2], [3, 4]], 2))] * 3, 8.0)[0].percentiles
+    )
+
+
+def test_the_interval_holds_what_other_occasions_find() -> None:
+    rng, inside = np.random.default_rng(1), []
+    for _ in range(400):
+        # Each occasion has an effect of its own on each model, and on the one that all are compared with.
+        first, second = (np.exp(rng.normal(0, 0.02, (OCCASIONS, 9))) for _ in range(2))
+        scatter = spread(first)
+        for place in range(1, 9):
+            found = across(first[:, place].tolist(), first[:, 0].tolist(), scatter)
+            again = across(second[:, place].tolist(), second[:, 0].tolist(), scatter).value
+            inside.append(found.low <= again <= found.high)
+    assert 0.93 < np.mean(inside) < 0.99
+
+
+def test_a_process_waits_for_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("slimfront.search.occasion.time.sleep", slept.append)
+    monkeypatch.setattr("slimfront.search.occasion.time.monotonic", lambda: sum(slept))
+    looks, rounds = iter([15.0, 14.0, 9.1, 9.0]), iter([[14.0], [9.5]])
+    monkeypatch.setattr("slimfront.search.occasion._look", lambda _run: next(looks))
+    monkeypatch.setattr(
+        "slimfront.search.occasion.compared", lambda *_rest: (np.array([next(rounds), [3.0]]), {"load": 0.0})
+    )
+    times, _ = timed([lambda: None, lambda: None], 1, 1.0, 1, rest=9.0)
+    # Disturbed once more while it timed, it timed again.
+    assert undisturbed(times[0]) == 9.5 < AT_REST * 9.0 and len(slept) == 2
+    with pytest.raises(StopIteration):
+        next(rounds)
+
+
+def test_a_process_that_fails_is_named(tmp_path: Path) -> None:
+    request = ({"input_ids": np.ones((1, 4), dtype=np.int64)},)
+    with pytest.raises(SlimfrontError, match=r"manifest\.json") as caught:
+        occasion(TargetSpec(), [(tmp_path / "nowhere", request)], math.inf, 0.1, 1)
+    assert "nowhere" in str(caught.value) and caught.value.exit_code == 4
