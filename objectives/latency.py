@@ -6,9 +6,13 @@ from collections.abc import Mapping
 
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.objective import OBJECTIVES, Context, Objective
+from slimfront.objectives.rest import at_rest
 from slimfront.objectives.runtimes.artifact import Artifact
-from slimfront.objectives.stopwatch import Ratio, compared, median, percentiles, ratio, undisturbed
+from slimfront.objectives.stopwatch import Ratio, median, percentiles, ratio, undisturbed
 from slimfront.studies.encoding import widths
+
+# Seconds for which a measurement waits for the machine to come to rest.
+PATIENCE = 2.0
 
 
 @OBJECTIVES.register("latency")
@@ -16,7 +20,8 @@ class Latency(Objective):
     """Median milliseconds of one request; of several lengths, the mean over them.
 
     Candidate and dense artifact run in randomly ordered pairs; the value is the ratio of their medians times the
-    dense artifact's own milliseconds, the interval is a bootstrap over stretches of pairs. Samplers are told the
+    dense artifact's own milliseconds, the interval is a bootstrap over stretches of pairs. A machine that others use
+    as well is given a moment to come to rest. Samplers are told the
     predicted latency instead, which is repeatable, so that the clock's noise cannot change which trials a seed gives.
     """
 
@@ -27,9 +32,11 @@ class Latency(Objective):
 
     def measure(self, artifact: Artifact, context: Context) -> Measurement:  # noqa: ARG002
         """See :meth:`Objective.measure`."""
-        (dense, own), around = compared([context.run_dense, context.run], context.session.threads)
+        runs, threads = [context.run_dense, context.run], context.session.threads
+        (dense, own), around = at_rest(runs, threads, context.rest.level, PATIENCE)
         base, count = context.dense.get("latency"), len(context.requests)
         around |= {"tokens": widths(context.requests), "dense": undisturbed(dense)}
+        around |= {} if context.rest.saw(undisturbed(dense)) else {"disturbed": True}
         # Runs through several requests tell nothing of how long one of them may take.
         tail = percentiles(own) if count == 1 else {}
         if base is None:
@@ -54,4 +61,5 @@ def latency(
         tail: Percentiles of the milliseconds.
     """
     interval = (found.low * base, found.high * base)
-    return Measurement(found.value * base, Latency.unit, interval, steer, found.noisy, around, tail or {})
+    noisy = found.noisy or "disturbed" in around
+    return Measurement(found.value * base, Latency.unit, interval, steer, noisy, around, tail or {})

@@ -11,6 +11,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 from slimfront.objectives.measurement import Measurement
+from slimfront.objectives.rest import Rest
 from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.objectives.runtimes.runtime import Runtime, Session, read, run_all
 from slimfront.studies.encoding import Encoded, Requests
@@ -37,6 +38,7 @@ class Context:
         dense_logits: The dense artifact's logits of the examples, ``(examples, classes)``, or None where it is measured
             itself.
         cost: The latency that is predicted for the artifact, relative to the dense model's: repeatable.
+        rest: How long the dense model takes while the machine is at rest.
     """
 
     runtime: Runtime
@@ -50,6 +52,7 @@ class Context:
     cost: float
     full_requests: tuple[Requests, Requests] | None = None
     dense_logits: npt.NDArray[np.float32] | None = None
+    rest: Rest = field(default_factory=Rest)
     _seen: dict[int, Row] = field(default_factory=dict)
 
     @cached_property

@@ -18,6 +18,7 @@ from slimfront.objectives.divergence import divergences
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.objective import Context
 from slimfront.objectives.paired import change
+from slimfront.objectives.rest import Rest
 from slimfront.objectives.runtimes import Runtime, Session
 from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.objectives.runtimes.runtime import Blueprint
@@ -95,6 +96,7 @@ class Evaluator:
     _dense: tuple[Path, Session] | None = None
     _dense_logits: tuple[Path, npt.NDArray[np.float32]] | None = None
     _clock: Clock = field(default_factory=Clock)
+    _rest: Rest = field(default_factory=Rest)
     _seal: tuple[int, ...] = ()
     _readings: dict[int, Subject] = field(default_factory=dict)
 
@@ -374,6 +376,7 @@ class Evaluator:
             cost=reference.cost,
             full_requests=full,
             dense_logits=logits,
+            rest=self._rest,
         )
 
     def _dense_session(self, folder: Path) -> Session:

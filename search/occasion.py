@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from slimfront.objectives.rest import at_rest
 from slimfront.objectives.runtimes import RUNTIMES
 from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.objectives.runtimes.runtime import run_all
-from slimfront.objectives.stopwatch import Run, Times, compared, undisturbed
+from slimfront.objectives.stopwatch import Times, undisturbed
 from slimfront.studies.encoding import Requests, widths
 from slimfront.studies.errors import SlimfrontError
 from slimfront.studies.schema import TargetSpec
@@ -25,10 +25,8 @@ from slimfront.studies.schema import TargetSpec
 # The folder of a model's artifact, and its requests.
 Entrant = tuple[Path, Requests]
 Json = dict[str, Any]
-# By how much the dense model may take longer than it does at rest.
-AT_REST = 1.15
-# Seconds for which a process waits for the machine to come to rest, between two looks, and runs of a look.
-PATIENCE, POLL, LOOK = 15.0, 0.25, 3
+# Seconds for which a process waits for the machine to come to rest.
+PATIENCE = 15.0
 
 
 @dataclass(frozen=True)
@@ -93,40 +91,6 @@ def occasion(target: TargetSpec, entrants: Sequence[Entrant], rest: float, secon
     return found
 
 
-def timed(runs: Sequence[Run], threads: int, seconds: float, least: int, rest: float) -> tuple[Times, Json]:
-    """Time some runs as :func:`~slimfront.objectives.stopwatch.compared` does, once the machine has come to rest.
-
-    Where it does not, or does not stay at rest, they are timed again until patience is out; what was disturbed least
-    counts.
-
-    Args:
-        runs: What is timed; how long the first one takes tells whether the machine is at rest.
-        threads: Threads of one run.
-        seconds: Time after which no further round begins.
-        least: Rounds that are run in any case.
-        rest: Milliseconds of the first run at rest.
-    """
-    stop = time.monotonic() + PATIENCE
-    best: tuple[Times, Json] | None = None
-    while best is None or (undisturbed(best[0][0]) > AT_REST * rest and time.monotonic() < stop):
-        while _look(runs[0]) > AT_REST * rest and time.monotonic() < stop:
-            time.sleep(POLL)
-        found = compared(runs, threads, seconds, least)
-        if best is None or undisturbed(found[0][0]) < undisturbed(best[0][0]):
-            best = found
-    return best
-
-
-def _look(run: Run) -> float:
-    """Return the shortest milliseconds of a few runs."""
-    times = []
-    for _ in range(LOOK):
-        start = time.perf_counter()
-        run()
-        times.append((time.perf_counter() - start) * 1e3)
-    return min(times)
-
-
 def main() -> None:
     """Read a task from standard input and write what was found to standard output."""
     # Whatever libraries print goes elsewhere.
@@ -150,7 +114,7 @@ def _done(task: Json) -> Json:
     ]
     runs = [partial(run_all, session, asked) for session, asked in zip(sessions, requests, strict=True)]
     threads, rest = sessions[0].threads, task.get("rest", float("inf"))
-    times, around = timed(runs, threads, task["seconds"], task["least"], rest)
+    times, around = at_rest(runs, threads, rest, PATIENCE, task["seconds"], task["least"])
     return {"times": times.tolist(), "tokens": [widths(asked) for asked in requests], "conditions": around}
 
 

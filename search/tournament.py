@@ -8,8 +8,9 @@ from typing import Any, TypeVar
 import numpy as np
 from slimfront.objectives.latency import latency
 from slimfront.objectives.measurement import Measurement
+from slimfront.objectives.rest import AT_REST
 from slimfront.objectives.stopwatch import LEAST_ROUNDS, across, percentiles, spread
-from slimfront.search.occasion import AT_REST, Entrant, Occasion, occasion
+from slimfront.search.occasion import Entrant, Occasion, occasion
 from slimfront.studies.encoding import Requests
 from slimfront.studies.schema import Study, TargetSpec
 from slimfront.studies.subject import Subject

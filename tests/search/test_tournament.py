@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from slimfront.objectives.stopwatch import across, spread, undisturbed
-from slimfront.search.occasion import AT_REST, Occasion, occasion, timed
+from slimfront.objectives.stopwatch import across, spread
+from slimfront.search.occasion import Occasion, occasion
 from slimfront.search.tournament import HEAT, MOST, OCCASIONS, alone, beside, tournament
 from slimfront.studies.errors import SlimfrontError
 from slimfront.studies.schema import TargetSpec
@@ -87,22 +87,6 @@ def test_the_interval_holds_what_other_occasions_find() -> None:
             again = across(second[:, place].tolist(), second[:, 0].tolist(), scatter).value
             inside.append(found.low <= again <= found.high)
     assert 0.93 < np.mean(inside) < 0.99
-
-
-def test_a_process_waits_for_rest(monkeypatch: pytest.MonkeyPatch) -> None:
-    slept: list[float] = []
-    monkeypatch.setattr("slimfront.search.occasion.time.sleep", slept.append)
-    monkeypatch.setattr("slimfront.search.occasion.time.monotonic", lambda: sum(slept))
-    looks, rounds = iter([15.0, 14.0, 9.1, 9.0]), iter([[14.0], [9.5]])
-    monkeypatch.setattr("slimfront.search.occasion._look", lambda _run: next(looks))
-    monkeypatch.setattr(
-        "slimfront.search.occasion.compared", lambda *_rest: (np.array([next(rounds), [3.0]]), {"load": 0.0})
-    )
-    times, _ = timed([lambda: None, lambda: None], 1, 1.0, 1, rest=9.0)
-    # Disturbed once more while it timed, it timed again.
-    assert undisturbed(times[0]) == 9.5 < AT_REST * 9.0 and len(slept) == 2
-    with pytest.raises(StopIteration):
-        next(rounds)
 
 
 def test_a_process_that_fails_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,77 @@
+"""Times runs while a machine that others use as well is at rest."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Sequence
+
+from slimfront.objectives.stopwatch import LEAST_ROUNDS, SECONDS, Run, Times, compared, undisturbed
+
+# By how much the dense model may take longer than it does at rest. Beside a neighbour on the same processor core it
+# took 1.3 times as long (seen on two cores of a host with AMX), and a bf16 model twice.
+AT_REST = 1.15
+# Seconds between two looks whether the machine is at rest, and runs of a look.
+POLL, LOOK = 0.25, 3
+# So many of the last measurements tell what rest is: where a machine has become slower for good, so has its rest.
+MEMORY = 16
+
+
+class Rest:
+    """How long the dense model takes while the machine is at rest, as far as the last measurements tell."""
+
+    def __init__(self) -> None:
+        self._seen: deque[float] = deque(maxlen=MEMORY)
+
+    @property
+    def level(self) -> float:
+        """Its milliseconds; infinite where nothing was measured."""
+        return min(self._seen, default=math.inf)
+
+    def saw(self, milliseconds: float) -> bool:
+        """Take in what it took in another measurement; return whether the machine was at rest then."""
+        self._seen.append(milliseconds)
+        return milliseconds <= AT_REST * self.level
+
+
+def at_rest(
+    runs: Sequence[Run],
+    threads: int,
+    rest: float,
+    patience: float,
+    seconds: float = SECONDS,
+    least: int = LEAST_ROUNDS,
+) -> tuple[Times, dict[str, object]]:
+    """Time some runs as :func:`~slimfront.objectives.stopwatch.compared` does, once the machine has come to rest.
+
+    Where it does not, or does not stay at rest, they are timed again until patience is out; what was disturbed least
+    counts.
+
+    Args:
+        runs: What is timed; how long the first one takes tells whether the machine is at rest.
+        threads: Threads of one run.
+        rest: Milliseconds of the first run at rest, or infinite, where they are not known.
+        patience: Seconds after which nothing is waited for.
+        seconds: Time after which no further round begins.
+        least: Rounds that are run in any case.
+    """
+    stop = time.monotonic() + patience
+    best: tuple[Times, dict[str, object]] | None = None
+    while best is None or (undisturbed(best[0][0]) > AT_REST * rest and time.monotonic() < stop):
+        while math.isfinite(rest) and _look(runs[0]) > AT_REST * rest and time.monotonic() < stop:
+            time.sleep(POLL)
+        found = compared(runs, threads, seconds, least)
+        if best is None or undisturbed(found[0][0]) < undisturbed(best[0][0]):
+            best = found
+    return best
+
+
+def _look(run: Run) -> float:
+    """Return the shortest milliseconds of a few runs."""
+    times = []
+    for _ in range(LOOK):
+        start = time.perf_counter()
+        run()
+        times.append((time.perf_counter() - start) * 1e3)
+    return min(times)
