@@ -235,7 +235,14 @@ def _tournament(run: Run, records: Records, engine: Engine, listener: Listener) 
         return answer
 
     rest = _at_rest(records)
-    found = tournament(points, ask, lambda share: listener.stage("timing the front once more", share), rest)
+    try:
+        found = tournament(points, ask, lambda share: listener.stage("timing the front once more", share), rest)
+    except SlimfrontError as error:
+        if error.exit_code != SlimfrontError.exit_code:
+            raise
+        # Several models at once may be more than a worker may take: the search has its front without that.
+        listener.stage(f"the front could not be timed once more: {error}", 1.0)
+        return
     base = front.dense.values["latency"]
     for heat, occasions in found:
         entries = zip(heat, beside(occasions, base), strict=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from slimfront.studies.dense import last_linear
 from slimfront.studies.errors import StudyError
+from slimfront.studies.matching import places
 from slimfront.studies.schema import Study
 from torch import nn
 
@@ -26,9 +27,9 @@ def align_classes(module: nn.Module, names: Sequence[str], labels: Sequence[str]
     Raises:
         StudyError: the checkpoint's classes have other names than the data's, and nothing tells which is which.
     """
-    own, wanted = [name.casefold() for name in names], [label.casefold() for label in labels]
-    if sorted(own) == sorted(wanted) and len(set(own)) == len(own):
-        _permute(last_linear(module), [own.index(label) for label in wanted])
+    order = places(labels, names)
+    if order is not None:
+        _permute(last_linear(module), order)
     elif names and study.data.labels is None and list(labels) != [str(number) for number in range(len(labels))]:
         raise StudyError(
             "the checkpoint's classes have other names than the data's labels",

@@ -10,6 +10,7 @@ from typing import Any
 
 from slimfront.studies.columns import Columns, read_columns
 from slimfront.studies.errors import StudyError, nearest
+from slimfront.studies.matching import places
 from slimfront.studies.reader import parse_text
 from slimfront.studies.tables import SUFFIXES
 
@@ -155,10 +156,9 @@ def _as_trained(config: dict[str, Any], columns: Columns | None) -> list[str]:
     """Return the data's labels in the order of the checkpoint's classes; nothing where those have other names."""
     named = config["id2label"] if isinstance(config.get("id2label"), dict) else {}
     numbered = {int(key): str(name) for key, name in named.items() if key.isdecimal()}
-    classes = [numbered[number].casefold() for number in sorted(numbered)]
-    known = {label.casefold(): label for label in columns.labels} if columns else {}
-    same = len(classes) == len(known) and set(classes) == set(known)
-    return [known[name] for name in classes] if same else []
+    labels = columns.labels if columns else ()
+    order = places([numbered[number] for number in sorted(numbered)], labels)
+    return [labels[place] for place in order or ()]
 
 
 def _length(words: int) -> int:

@@ -83,6 +83,6 @@ def pace(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 @pytest.fixture
-def misbehave(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[int, str]], None]:
-    """Return a function that tells trials by number how to misbehave."""
+def misbehave(monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[int | str, str]], None]:
+    """Return a function that tells trials by number, and the ``tournament``, how to misbehave."""
     return lambda bad: monkeypatch.setenv(BAD, json.dumps(bad))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 
 import psutil
 from slimfront.search.front import Front
@@ -36,7 +37,7 @@ KINDS = {
 
 
 def test_bad_trials_are_classified_and_the_front_is_that_of_the_others(
-    trivial_study: Callable[..., Trivial], misbehave: Callable[[dict[int, str]], None]
+    trivial_study: Callable[..., Trivial], misbehave: Callable[[dict[int | str, str]], None]
 ) -> None:
     count = 200 if ALL else 60
     rng = random.Random(0)
@@ -64,10 +65,27 @@ def _sleepers() -> list[int]:
 
 
 def test_too_many_failures_end_the_search_with_its_front(
-    trivial_study: Callable[..., Trivial], misbehave: Callable[[dict[int, str]], None]
+    trivial_study: Callable[..., Trivial], misbehave: Callable[[dict[int | str, str]], None]
 ) -> None:
     misbehave(dict.fromkeys(range(6, 30), "raising"))
     study = trivial_study("hopeless", trials=30, failures=0.1)
     assert study.launch("run") == 5
     assert "failed: ValueError: this quantizer cannot" in study.told("run")
     assert len(Run.open(study.runs / "run").front().points) > 0
+
+
+def test_a_tournament_that_fails_costs_itself_alone(
+    trivial_study: Callable[..., Trivial], misbehave: Callable[[dict[int | str, str]], None]
+) -> None:
+    misbehave({"tournament": "killed"})
+    study = trivial_study("untimed", trials=12)
+    assert study.launch("run") == 0
+    assert "the front could not be timed once more: the worker died: crashed" in study.told("run")
+    front = Run.open(study.runs / "run").front()
+    assert len(front.points) > 1 and all(point.held_out and not point.final for point in front.points)
+    misbehave({})
+    assert study.launch("run") == 0
+    again = Run.open(study.runs / "run").front()
+    pairs = zip(front.points, again.points, strict=True)
+    assert again.points == tuple(replace(point, final=found.final) for point, found in pairs)
+    assert all(point.final for point in again.points if point.trial != again.dense.trial)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -58,6 +59,8 @@ def test_doctor_names_what_is_there() -> None:
     assert (
         done.returncode == 0
         and "openvino" in done.stdout
+        and "onnxruntime 1." in done.stdout
+        and re.search(r"^processor .*: .*\w", done.stdout, re.MULTILINE)
         and "packs 2, 3, 4, 6, 8-static, 8, 16, 32 bits" in done.stdout
     )
 
