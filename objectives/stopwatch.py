@@ -143,40 +143,54 @@ def undisturbed(own: Times) -> float:
     """Return the milliseconds of a run while hardly anything else disturbs it: their lowest tenth, ``(rounds,)``.
 
     Who shares a processor core with others (threads of one core, neighbours on one host) finds two medians, one for
-    each state of them, and neither tells what the model needs; the lowest times are the same on every day.
+    each state of them, and neither tells what the model needs; the lowest times hardly differ from day to day.
     """
     return float(np.quantile(own, LOWEST))
 
 
-def across(own: Sequence[float], base: Sequence[float], spread: float) -> Ratio:
+def across(own: Sequence[float], base: Sequence[float], spread: Spread) -> Ratio:
     """Return the ratio of two runs over several occasions, and between what ends as many others are expected.
 
     The interval is the 95 % prediction interval of the mean of as many further occasions, on a logarithmic scale
-    (Hahn and Meeker 1991, "Statistical Intervals", section 4.8).
+    (Hahn and Meeker 1991, "Statistical Intervals", chapter 4).
 
     Args:
         own: Milliseconds on each occasion, ``(occasions,)``; two at least.
         base: Those of the other run on the same occasions.
-        spread: Standard deviation of the logarithm of such a ratio from one occasion to the next; see :func:`spread`.
+        spread: How such ratios scatter from one occasion to the next.
     """
     from scipy.stats import t
 
     logs = np.log(own) - np.log(base)
-    # Twice as many degrees of freedom as one ratio has: many were pooled, but all of them have their base in common.
-    reach = float(t.ppf(0.975, 2 * (len(logs) - 1))) * spread * np.sqrt(2 / len(logs))
+    reach = float(t.ppf(0.975, spread.freedom)) * spread.deviation * np.sqrt(2 / len(logs))
     low, value, high = np.exp(logs.mean() + reach * np.array([-1.0, 0.0, 1.0])).tolist()
     return Ratio(value, low, high)
 
 
-def spread(times: Times) -> float:
-    """Return by how much logarithms of ratios to the first run scatter between occasions, pooled over all ratios.
+@dataclass(frozen=True)
+class Spread:
+    """How ratios to one run scatter from one occasion to the next.
 
-    Args:
-        times: Milliseconds of each run on each occasion, ``(occasions, runs)``; two runs at least, or one: its own.
+    Attributes:
+        deviation: Standard deviation of their logarithms, pooled over all ratios.
+        freedom: Its degrees of freedom.
     """
-    logs = np.log(times)
-    ratios = logs[:, 1:] - logs[:, :1] if logs.shape[1] > 1 else logs
-    return float(np.sqrt(ratios.var(axis=0, ddof=1).mean()))
+
+    deviation: float
+    freedom: int
+
+    @classmethod
+    def of(cls, times: Times) -> Spread:
+        """Return the spread of the ratios to the first run, or of one run alone.
+
+        Args:
+            times: Milliseconds of each run on each occasion, ``(occasions, runs)``; two occasions at least.
+        """
+        logs = np.log(times)
+        ratios = logs[:, 1:] - logs[:, :1] if logs.shape[1] > 1 else logs
+        occasions, count = ratios.shape
+        # However many are pooled: all of them have their base in common.
+        return cls(float(np.sqrt(ratios.var(axis=0, ddof=1).mean())), min(2, count) * (occasions - 1))
 
 
 def percentiles(own: Times) -> dict[str, float]:

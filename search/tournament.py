@@ -9,7 +9,7 @@ import numpy as np
 from slimfront.objectives.latency import latency
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.rest import AT_REST
-from slimfront.objectives.stopwatch import LEAST_ROUNDS, across, percentiles, spread
+from slimfront.objectives.stopwatch import LEAST_ROUNDS, Spread, across, percentiles
 from slimfront.search.occasion import Entrant, Occasion, occasion
 from slimfront.studies.encoding import Requests
 from slimfront.studies.schema import Study, TargetSpec
@@ -78,15 +78,15 @@ def alone(occasions: Sequence[Occasion]) -> Measurement:
     """Return the dense model's own latency."""
     count = len(occasions[0].tokens[0])
     own = [one.undisturbed[0] / count for one in occasions]
-    found = across(own, [1.0] * len(own), spread(np.array(own)[:, None]))
+    found = across(own, [1.0] * len(own), Spread.of(np.array(own)[:, None]))
     return latency(found, 1.0, None, *_around(occasions, 0))
 
 
 def beside(occasions: Sequence[Occasion], base: float) -> list[Measurement]:
     """Return the latency of each of a heat, measured beside the dense model, which takes ``base`` milliseconds."""
     times = np.array([one.undisturbed for one in occasions])
-    scatter = spread(times)
-    ratios = [across(own.tolist(), times[:, 0].tolist(), scatter) for own in times.T[1:]]
+    spread = Spread.of(times)
+    ratios = [across(own.tolist(), times[:, 0].tolist(), spread) for own in times.T[1:]]
     return [latency(found, base, None, *_around(occasions, place)) for place, found in enumerate(ratios, start=1)]
 
 
