@@ -24,7 +24,7 @@ from tests.benchmarks.table import write
 
 # Shares of the dense model's time that come on top; busy processes beside, and how often each share is measured then.
 EXTRA = (0.0, 0.05, 0.1, 0.2)
-MACHINES = {"idle": (0, (500, 100, 100, 100)), "both cores busy": (2, (200, 100, 100, 100))}
+MACHINES = {"idle": (0, (500, 100, 60, 60)), "both cores busy": (2, (100, 40, 40, 40))}
 Run = Callable[[], object]
 
 
