@@ -56,12 +56,15 @@ def at_rest(
         seconds: Time after which no further round begins.
         least: Rounds that are run in any case.
     """
-    stop = time.monotonic() + patience
+    begun = time.monotonic()
+    stop = begun + patience
     best: tuple[Times, dict[str, object]] | None = None
     while best is None or (undisturbed(best[0][0]) > AT_REST * rest and time.monotonic() < stop):
         while math.isfinite(rest) and _look(runs[0]) > AT_REST * rest and time.monotonic() < stop:
             time.sleep(POLL)
+        waited = time.monotonic() - begun
         found = compared(runs, threads, seconds, least)
+        found[1]["waited"] = round(waited, 2)
         if best is None or undisturbed(found[0][0]) < undisturbed(best[0][0]):
             best = found
     return best

@@ -341,10 +341,10 @@ class Evaluator:
             found["accuracy"] |= {"change": paired.to_json(), "right": packed(context.predictions() == labels)}
         return found
 
-    def timed(self, heat: Sequence[tuple[Configuration, Path]], dense: Path, rest: float) -> Json:
+    def timed(self, heat: Sequence[tuple[Configuration, Path]], dense: Path, rest: float, patience: float) -> Json:
         """Time some artifacts in the same rounds as the dense one; see :func:`slimfront.search.tournament.timed`."""
         others = [(folder, self.requests(self.reader(configuration))) for configuration, folder in heat]
-        return timed(self.study.target, (dense, self.requests(self.subject)), others, rest)
+        return timed(self.study.target, (dense, self.requests(self.subject)), others, rest, patience)
 
     def requests(self, reader: Subject) -> Requests:
         """Return the requests whose latency is measured; see :func:`slimfront.search.tournament.requests`."""

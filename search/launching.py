@@ -26,7 +26,7 @@ from slimfront.search.records import Records
 from slimfront.search.run import Run, only_coordinator, require_same_study
 from slimfront.search.samplers import SAMPLERS
 from slimfront.search.standing import Progress
-from slimfront.search.tournament import beside, tournament
+from slimfront.search.tournament import OCCASIONS, Effort, beside, tournament
 from slimfront.search.tracking import Tracking, trackers_of
 from slimfront.studies.errors import SlimfrontError, StudyError
 from slimfront.studies.reader import parse_study
@@ -228,15 +228,16 @@ def _tournament(run: Run, records: Records, engine: Engine, listener: Listener) 
     if "latency" not in front.objectives or all(point.trial in records.final() for point in points):
         return
 
-    def ask(heat: Sequence[Point], rest: float) -> Json:
-        task: Json = {"do": "tournament", "entrants": [_entrant(run, point) for point in heat]}
+    def ask(heat: Sequence[Point], rest: float, patience: float) -> Json:
+        task: Json = {"do": "tournament", "entrants": [_entrant(run, point) for point in heat], "patience": patience}
         task |= {"rest": rest if math.isfinite(rest) else None, "dense_folder": str(run.artifact(front.dense.trial))}
         answer: Json = engine.ask(task)["occasion"]
         return answer
 
     rest = _at_rest(records)
     try:
-        found = tournament(points, ask, lambda share: listener.stage("timing the front once more", share), rest)
+        effort = Effort.after(records.trials(), OCCASIONS)
+        found = tournament(points, ask, effort, lambda share: listener.stage("timing the front once more", share), rest)
     except SlimfrontError as error:
         if error.exit_code != SlimfrontError.exit_code:
             raise

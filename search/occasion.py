@@ -25,8 +25,6 @@ from slimfront.studies.schema import TargetSpec
 # The folder of a model's artifact, and its requests.
 Entrant = tuple[Path, Requests]
 Json = dict[str, Any]
-# Seconds for which a process waits for the machine to come to rest.
-PATIENCE = 15.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,9 @@ class Occasion:
         return tuple(undisturbed(own) for own in self.times)
 
 
-def occasion(target: TargetSpec, entrants: Sequence[Entrant], rest: float, seconds: float, least: int) -> Json:
+def occasion(
+    target: TargetSpec, entrants: Sequence[Entrant], rest: float, patience: float, seconds: float, least: int
+) -> Json:
     """Time some models in a fresh process, which waits a while for the machine to come to rest.
 
     Where memory lies differs from one process to the next, and hardly within one.
@@ -63,6 +63,7 @@ def occasion(target: TargetSpec, entrants: Sequence[Entrant], rest: float, secon
         target: The target for which the models were made.
         entrants: The models; the first one is what others are compared with.
         rest: Its milliseconds at rest, or infinite, where they are not known.
+        patience: Seconds after which nothing is waited for.
         seconds: Time after which no further round begins.
         least: Rounds that are run in any case.
 
@@ -77,6 +78,7 @@ def occasion(target: TargetSpec, entrants: Sequence[Entrant], rest: float, secon
         for folder, asked in entrants
     ]
     task = {"target": target.model_dump(mode="json"), "models": models, "seconds": seconds, "least": least}
+    task |= {"patience": patience}
     task |= {"rest": rest} if np.isfinite(rest) else {}
     command = [sys.executable, "-m", "slimfront.search.occasion"]
     done = subprocess.run(command, input=json.dumps(task), capture_output=True, text=True, check=False)
@@ -114,7 +116,7 @@ def _done(task: Json) -> Json:
     ]
     runs = [partial(run_all, session, asked) for session, asked in zip(sessions, requests, strict=True)]
     threads, rest = sessions[0].threads, task.get("rest", float("inf"))
-    times, around = at_rest(runs, threads, rest, PATIENCE, task["seconds"], task["least"])
+    times, around = at_rest(runs, threads, rest, task["patience"], task["seconds"], task["least"])
     return {"times": times.tolist(), "tokens": [widths(asked) for asked in requests], "conditions": around}
 
 

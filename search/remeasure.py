@@ -25,7 +25,7 @@ from slimfront.search.preparation import objectives_of
 from slimfront.search.rebuild import recorded
 from slimfront.search.remeasured import Remeasured, judged
 from slimfront.search.run import Run
-from slimfront.search.tournament import alone, beside, full_requests, requests, timed, tournament
+from slimfront.search.tournament import Effort, alone, beside, full_requests, requests, timed, tournament
 from slimfront.search.trial import Trial
 from slimfront.spaces.configuration import Configuration
 from slimfront.studies.cache import file_sha256
@@ -38,6 +38,8 @@ from slimfront.studies.threads import torch_threads
 
 Json = dict[str, Any]
 Progress = Callable[[str, float], None]
+# Occasions on which the front is timed: fewer than after a search, of whose time this should take little.
+OCCASIONS = 2
 # Sentences whose answers tell whether this processor computes as the one of the search did.
 PROBE = 64
 
@@ -156,10 +158,18 @@ def _timed(
     bench: _Bench, dense: Point, others: Sequence[Point], rounds: int, progress: Callable[[float], None]
 ) -> dict[int, Measurement]:
     """Return the latency of the dense model and of all others by trial."""
-    first = bench.entrant(dense)
+    first, effort = bench.entrant(dense), Effort.after(bench.run.records().trials(), OCCASIONS)
     found = tournament(
         others,
-        lambda heat, rest: timed(bench.target, first, [bench.entrant(point) for point in heat], rest, rounds),
+        lambda heat, rest, patience: timed(
+            bench.target,
+            first,
+            [bench.entrant(point) for point in heat],
+            rest,
+            patience,
+            -(-rounds // effort.occasions),
+        ),
+        effort,
         progress,
     )
     own = alone([one for _, occasions in found for one in occasions])

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 from slimfront.objectives.latency import latency
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.rest import AT_REST
-from slimfront.objectives.stopwatch import LEAST_ROUNDS, Spread, across, percentiles
+from slimfront.objectives.stopwatch import LEAST_ROUNDS, Spread, across, median, percentiles, ratio
 from slimfront.search.occasion import Entrant, Occasion, occasion
+from slimfront.search.trial import Trial
 from slimfront.studies.encoding import Requests
 from slimfront.studies.schema import Study, TargetSpec
 from slimfront.studies.subject import Subject
 
 # So many models, and the dense one, are in memory at once.
 HEAT = 8
-# Processes in which each of them is timed while the machine is at rest, and at most in all.
-OCCASIONS, MOST = 3, 5
+# Processes in which each of them is timed while the machine is at rest, and at most so many more.
+OCCASIONS, MORE = 3, 2
+# CPU seconds of a search whose front is worth more than one process, the share of them that may be waited for rest in
+# all, and most seconds of one process.
+LONG, SHARE, PATIENCE = 300.0, 0.05, 15.0
 # Longest time of an occasion for each who takes part.
 SECONDS = 0.4
 # Requests that stand for the lengths of the texts.
@@ -28,9 +33,29 @@ T = TypeVar("T")
 Heats = list[tuple[Sequence[T], list[Occasion]]]
 
 
+@dataclass(frozen=True)
+class Effort:
+    """What a front is worth.
+
+    Attributes:
+        occasions: Processes in which it is timed while the machine is at rest.
+        patience: Seconds that may be waited for that in all.
+    """
+
+    occasions: int
+    patience: float
+
+    @classmethod
+    def after(cls, trials: Sequence[Trial], occasions: int) -> Effort:
+        """Return the effort after some trials: so many occasions, or one where the search was short."""
+        spent = sum(float(trial.details.get("cpu", {}).get("total", 0.0)) for trial in trials)
+        return cls(occasions if spent >= LONG else 1, SHARE * spent)
+
+
 def tournament(
     entrants: Sequence[T],
-    ask: Callable[[Sequence[T], float], Mapping[str, Any]],
+    ask: Callable[[Sequence[T], float, float], Mapping[str, Any]],
+    effort: Effort,
     progress: Callable[[float], None] = lambda _share: None,
     rest: float = float("inf"),
 ) -> Heats[T]:
@@ -39,7 +64,8 @@ def tournament(
     Args:
         entrants: Who takes part, beside the dense model.
         ask: Times one heat, and the dense model as its first, in a process of its own, given the milliseconds of the
-            dense model at rest; see :func:`timed`.
+            dense model at rest and the seconds after which nothing is waited for; see :func:`timed`.
+        effort: What the front is worth.
         progress: Is told the finished share.
         rest: Milliseconds of the dense model at rest, as far as known before.
 
@@ -48,18 +74,26 @@ def tournament(
     """
     heats = [entrants[start : start + HEAT] for start in range(0, max(1, len(entrants)), HEAT)]
     found: list[list[Occasion]] = [[] for _ in heats]
-    for number in range(MOST):
+    wanted, patience = effort.occasions, effort.patience
+    for number in range(wanted + MORE):
         for place, heat in enumerate(heats):
             rest = min([rest, *(one.undisturbed[0] for own in found for one in own)])
-            if sum(one.undisturbed[0] <= AT_REST * rest for one in found[place]) < OCCASIONS:
-                found[place].append(Occasion.of(ask(heat, rest)))
-            progress(min(1.0, (number * len(heats) + place + 1) / (OCCASIONS * len(heats))))
-    quietest = [sorted(own, key=lambda one: one.undisturbed[0])[:OCCASIONS] for own in found]
+            resting = sum(one.undisturbed[0] <= AT_REST * rest for one in found[place])
+            if resting < wanted and (number < wanted or patience > 0):
+                found[place].append(Occasion.of(ask(heat, rest, min(patience, PATIENCE))))
+                patience = max(0.0, patience - float(found[place][-1].conditions.get("waited", 0.0)))
+            progress(min(1.0, (number * len(heats) + place + 1) / (wanted * len(heats))))
+    quietest = [sorted(own, key=lambda one: one.undisturbed[0])[:wanted] for own in found]
     return list(zip(heats, quietest, strict=True))
 
 
 def timed(
-    target: TargetSpec, dense: Entrant, heat: Sequence[Entrant], rest: float, rounds: int = LEAST_ROUNDS
+    target: TargetSpec,
+    dense: Entrant,
+    heat: Sequence[Entrant],
+    rest: float,
+    patience: float,
+    rounds: int = LEAST_ROUNDS // OCCASIONS,
 ) -> dict[str, Any]:
     """Time a heat once, in a process of its own.
 
@@ -68,26 +102,36 @@ def timed(
         dense: The dense model's artifact and its requests.
         heat: Those of the others.
         rest: The dense model's milliseconds at rest.
-        rounds: Rounds of all occasions together that are run in any case.
+        patience: Seconds after which nothing is waited for.
+        rounds: Rounds that are run in any case.
     """
     everyone = [dense, *heat]
-    return occasion(target, everyone, rest, SECONDS * len(everyone), -(-rounds // OCCASIONS))
+    return occasion(target, everyone, rest, patience, SECONDS * len(everyone), rounds)
 
 
 def alone(occasions: Sequence[Occasion]) -> Measurement:
     """Return the dense model's own latency."""
     count = len(occasions[0].tokens[0])
     own = [one.undisturbed[0] / count for one in occasions]
-    found = across(own, [1.0] * len(own), Spread.of(np.array(own)[:, None]))
+    one_only = len(own) == 1
+    found = median(occasions[0].times[0] / count) if one_only else across(own, [1.0] * len(own), _spread(own))
     return latency(found, 1.0, None, *_around(occasions, 0))
 
 
 def beside(occasions: Sequence[Occasion], base: float) -> list[Measurement]:
     """Return the latency of each of a heat, measured beside the dense model, which takes ``base`` milliseconds."""
+    if len(occasions) == 1:
+        dense, *others = occasions[0].times
+        found = [ratio(own, dense) for own in others]
+        return [latency(one, base, None, *_around(occasions, place)) for place, one in enumerate(found, start=1)]
     times = np.array([one.undisturbed for one in occasions])
     spread = Spread.of(times)
     ratios = [across(own.tolist(), times[:, 0].tolist(), spread) for own in times.T[1:]]
     return [latency(found, base, None, *_around(occasions, place)) for place, found in enumerate(ratios, start=1)]
+
+
+def _spread(own: Sequence[float]) -> Spread:
+    return Spread.of(np.array(own)[:, None])
 
 
 def _around(occasions: Sequence[Occasion], place: int) -> tuple[dict[str, object], dict[str, float]]:

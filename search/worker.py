@@ -134,7 +134,7 @@ class Server:
         if task["do"] == "tournament":
             entrants = [(Configuration(entry["configuration"]), Path(entry["folder"])) for entry in task["entrants"]]
             rest = float("inf") if task["rest"] is None else float(task["rest"])
-            return {"occasion": self.evaluator.timed(entrants, Path(task["dense_folder"]), rest)}
+            return {"occasion": self.evaluator.timed(entrants, Path(task["dense_folder"]), rest, task["patience"])}
         folder = Path(task["folder"])
         configuration = Configuration(task["configuration"])
         if task["do"] == "held_out":

@@ -11,15 +11,21 @@ import numpy as np
 import pytest
 from slimfront.objectives.stopwatch import Spread, across
 from slimfront.search.occasion import Occasion, occasion
-from slimfront.search.tournament import HEAT, MOST, OCCASIONS, alone, beside, tournament
+from slimfront.search.tournament import HEAT, LONG, MORE, OCCASIONS, Effort, alone, beside, tournament
+from slimfront.search.trial import Trial
+from slimfront.spaces.configuration import Configuration
 from slimfront.studies.errors import SlimfrontError
 from slimfront.studies.schema import TargetSpec
 
 
-def told(times: Any, tokens: int = 1) -> dict[str, Any]:
+def told(times: Any, tokens: int = 1, waited: float = 0.0) -> dict[str, Any]:
     rows = np.array(times, dtype=np.float64)
     asked = [[8] * tokens] * len(rows)
-    return {"times": rows.tolist(), "tokens": asked, "conditions": {"load": 0.5, "rounds": rows.shape[1]}}
+    return {
+        "times": rows.tolist(),
+        "tokens": asked,
+        "conditions": {"load": 0.5, "rounds": rows.shape[1], "waited": waited},
+    }
 
 
 def test_heats_go_on_until_the_machine_was_at_rest_often_enough() -> None:
@@ -29,12 +35,12 @@ def test_heats_go_on_until_the_machine_was_at_rest_often_enough() -> None:
         iter([9.0, 13.0, 12.0, 9.5, 9.2, 12.5, 9.1, 9.3, 12.4]),
     )
 
-    def ask(heat: Sequence[int], rest: float) -> dict[str, Any]:
+    def ask(heat: Sequence[int], rest: float, _patience: float) -> dict[str, Any]:
         rests.append(rest)
         return told([[next(dense)] * 4, *([[float(one + 1)] * 4 for one in heat])])
 
     shares: list[float] = []
-    (first, few), (second, more) = tournament(entrants, ask, shares.append)
+    (first, few), (second, more) = tournament(entrants, ask, Effort(3, 60.0), shares.append)
     assert [*first, *second] == entrants and len(first) == HEAT
     # The first heat met 9, 12, 9.2 and 9.1 ms, the second one 13, 9.5, 12.5, 9.3 and 12.4.
     assert rests == [math.inf, *[9.0] * 8]
@@ -44,14 +50,17 @@ def test_heats_go_on_until_the_machine_was_at_rest_often_enough() -> None:
 
 
 def test_a_machine_that_never_rests_ends_the_tournament_all_the_same() -> None:
-    asked: list[float] = []
+    asked: list[tuple[float, float]] = []
 
-    def ask(_heat: Sequence[int], rest: float) -> dict[str, Any]:
-        asked.append(rest)
-        return told([[20.0 + len(asked)], [1.0]])
+    def ask(_heat: Sequence[int], rest: float, patience: float) -> dict[str, Any]:
+        asked.append((rest, patience))
+        return told([[20.0 + len(asked)], [1.0]], waited=patience)
 
-    ((_, found),) = tournament([1], ask, rest=10.0)
-    assert asked == [10.0] * MOST and [one.undisturbed[0] for one in found] == [21.0, 22.0, 23.0]
+    ((_, found),) = tournament([1], ask, Effort(3, 35.0), rest=10.0)
+    assert asked == [(10.0, 15.0), (10.0, 15.0), (10.0, 5.0)]
+    asked.clear()
+    ((_, found),) = tournament([1], ask, Effort(3, 100.0), rest=10.0)
+    assert asked == [(10.0, 15.0)] * (3 + MORE) and [one.undisturbed[0] for one in found] == [21.0, 22.0, 23.0]
 
 
 def test_a_neighbour_of_the_core_changes_no_ratio() -> None:
@@ -93,5 +102,19 @@ def test_the_interval_holds_what_other_occasions_find(count: int) -> None:
 def test_a_process_that_fails_is_named(tmp_path: Path) -> None:
     request = ({"input_ids": np.ones((1, 4), dtype=np.int64)},)
     with pytest.raises(SlimfrontError, match=r"manifest\.json") as caught:
-        occasion(TargetSpec(), [(tmp_path / "nowhere", request)], math.inf, 0.1, 1)
+        occasion(TargetSpec(), [(tmp_path / "nowhere", request)], math.inf, 0.0, 0.1, 1)
     assert "nowhere" in str(caught.value) and caught.value.exit_code == 4
+
+
+def test_a_short_search_is_worth_one_process() -> None:
+    def after(seconds: float) -> Effort:
+        told = {"cpu": {"total": seconds}}
+        trial = Trial(0, "complete", Configuration({}), "dense", 0, {}, {}, {}, None, None, 1, told)
+        return Effort.after([trial], OCCASIONS)
+
+    assert after(LONG) == Effort(OCCASIONS, pytest.approx(0.05 * LONG)) and after(10.0) == Effort(1, 0.5)
+    rng = np.random.default_rng(2)
+    only = [Occasion.of(told(np.array([[8.0], [3.0]]) * np.exp(rng.normal(0, 0.02, (2, 40)))))]
+    (found,) = beside(only, 8.0)
+    assert found.value == pytest.approx(3.0, rel=0.02) and alone(only).value == pytest.approx(8.0, rel=0.02)
+    assert found.interval is not None and found.interval[0] < found.value < found.interval[1]
