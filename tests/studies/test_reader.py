@@ -54,7 +54,7 @@ BROKEN: dict[str, tuple[Callable[[Data], str], list[str]]] = {
     "wrong type": (dump(put("search.trials", "many")), ["search.trials", "whole number"]),
     "duplicate key": (duplicate, ["duplicate key", "line"]),
     "missing column": (dump(put("data.label", "labels")), ["data.label", "did you mean 'label'?"]),
-    "one column twice": (dump(put("data.label", "text")), ["data:", "are one column, 'text'; name two"]),
+    "one column twice": (dump(put("data.label", "text")), ["data:", "are one column, 'text'", "next:    name two"]),
     "one class": (dump(put("data.labels", ["fresh"])), ["data.labels", "one class"]),
     "unknown model path": (dump(put("model.path", "/no/such/model")), ["model.path", "/no/such/model"]),
     "no such sampler": (dump(put("search.sampler", "tpee")), ["search.sampler", "did you mean 'tpe'?"]),
