@@ -21,8 +21,8 @@ class Latency(Objective):
 
     Candidate and dense artifact run in randomly ordered pairs; the value is the ratio of their medians times the
     dense artifact's own milliseconds, the interval is a bootstrap over stretches of pairs. A machine that others use
-    as well is given a moment to come to rest. Samplers are told the
-    predicted latency instead, which is repeatable, so that the clock's noise cannot change which trials a seed gives.
+    as well is given a moment to come to rest. Samplers are told the predicted latency instead, which is repeatable, so
+    that the clock's noise cannot change which trials a seed gives.
     """
 
     unit = "ms"
@@ -36,7 +36,7 @@ class Latency(Objective):
         (dense, own), around = at_rest(runs, threads, context.rest.level, PATIENCE)
         base, count = context.dense.get("latency"), len(context.requests)
         around |= {"tokens": widths(context.requests), "dense": undisturbed(dense)}
-        around |= {} if context.rest.saw(undisturbed(dense)) else {"disturbed": True}
+        context.rest.saw(undisturbed(dense))
         # Runs through several requests tell nothing of how long one of them may take.
         tail = percentiles(own) if count == 1 else {}
         if base is None:

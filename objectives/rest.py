@@ -29,10 +29,9 @@ class Rest:
         """Its milliseconds; infinite where nothing was measured."""
         return min(self._seen, default=math.inf)
 
-    def saw(self, milliseconds: float) -> bool:
-        """Take in what it took in another measurement; return whether the machine was at rest then."""
+    def saw(self, milliseconds: float) -> None:
+        """Take in what it took in another measurement."""
         self._seen.append(milliseconds)
-        return milliseconds <= AT_REST * self.level
 
 
 def at_rest(
@@ -46,7 +45,7 @@ def at_rest(
     """Time some runs as :func:`~slimfront.objectives.stopwatch.compared` does, once the machine has come to rest.
 
     Where it does not, or does not stay at rest, they are timed again until patience is out; what was disturbed least
-    counts.
+    counts, and its conditions say that it was ``disturbed``. They say how many seconds were ``waited``, too.
 
     Args:
         runs: What is timed; how long the first one takes tells whether the machine is at rest.
@@ -67,7 +66,7 @@ def at_rest(
         found[1]["waited"] = round(waited, 2)
         if best is None or undisturbed(found[0][0]) < undisturbed(best[0][0]):
             best = found
-    return best
+    return best[0], best[1] | ({"disturbed": True} if undisturbed(best[0][0]) > AT_REST * rest else {})
 
 
 def _look(run: Run) -> float:

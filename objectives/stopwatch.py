@@ -148,49 +148,25 @@ def undisturbed(own: Times) -> float:
     return float(np.quantile(own, LOWEST))
 
 
-def across(own: Sequence[float], base: Sequence[float], spread: Spread) -> Ratio:
-    """Return the ratio of two runs over several occasions, and between what ends as many others are expected.
+def across(times: Times) -> list[Ratio]:
+    """Return the ratio of each run to the first over several occasions, and where as many others are expected to lie.
 
     The interval is the 95 % prediction interval of the mean of as many further occasions, on a logarithmic scale
-    (Hahn and Meeker 1991, "Statistical Intervals", chapter 4).
+    (Hahn and Meeker 1991, "Statistical Intervals", chapter 4), from how the ratios differ between occasions, pooled
+    over all of them.
 
     Args:
-        own: Milliseconds on each occasion, ``(occasions,)``; two at least.
-        base: Those of the other run on the same occasions.
-        spread: How such ratios scatter from one occasion to the next.
+        times: Milliseconds of each run on each occasion, ``(occasions, runs)``; two of both at least.
     """
     from scipy.stats import t
 
-    logs = np.log(own) - np.log(base)
-    reach = float(t.ppf(0.975, spread.freedom)) * spread.deviation * np.sqrt(2 / len(logs))
-    low, value, high = np.exp(logs.mean() + reach * np.array([-1.0, 0.0, 1.0])).tolist()
-    return Ratio(value, low, high)
-
-
-@dataclass(frozen=True)
-class Spread:
-    """How ratios to one run scatter from one occasion to the next.
-
-    Attributes:
-        deviation: Standard deviation of their logarithms, pooled over all ratios.
-        freedom: Its degrees of freedom.
-    """
-
-    deviation: float
-    freedom: int
-
-    @classmethod
-    def of(cls, times: Times) -> Spread:
-        """Return the spread of the ratios to the first run, or of one run alone.
-
-        Args:
-            times: Milliseconds of each run on each occasion, ``(occasions, runs)``; two occasions at least.
-        """
-        logs = np.log(times)
-        ratios = logs[:, 1:] - logs[:, :1] if logs.shape[1] > 1 else logs
-        occasions, count = ratios.shape
-        # However many are pooled: all of them have their base in common.
-        return cls(float(np.sqrt(ratios.var(axis=0, ddof=1).mean())), min(2, count) * (occasions - 1))
+    logs = np.log(times[:, 1:]) - np.log(times[:, :1])
+    occasions, count = logs.shape
+    # However many are pooled: all of them have their base in common.
+    freedom = min(2, count) * (occasions - 1)
+    spread = np.sqrt(logs.var(axis=0, ddof=1).mean() * 2 / occasions)
+    reach = float(t.ppf(0.975, freedom)) * spread
+    return [Ratio(*np.exp([value, value - reach, value + reach]).tolist()) for value in logs.mean(axis=0)]
 
 
 def percentiles(own: Times) -> dict[str, float]:

@@ -26,8 +26,9 @@ from slimfront.search.records import Records
 from slimfront.search.run import Run, only_coordinator, require_same_study
 from slimfront.search.samplers import SAMPLERS
 from slimfront.search.standing import Progress
-from slimfront.search.tournament import OCCASIONS, Effort, beside, tournament
+from slimfront.search.tournament import OCCASIONS, Effort, latencies, tournament
 from slimfront.search.tracking import Tracking, trackers_of
+from slimfront.search.trial import Trial
 from slimfront.studies.errors import SlimfrontError, StudyError
 from slimfront.studies.reader import parse_study
 from slimfront.studies.schema import Study, seconds
@@ -223,9 +224,9 @@ def _tournament(run: Run, records: Records, engine: Engine, listener: Listener) 
 
     What was measured hours apart is so compared under the same conditions: all take part again where one is new.
     """
-    front = run.front()
+    front, done, trials = run.front(), records.final(), records.trials()
     points = [point for point in front.points if point.trial != front.dense.trial]
-    if "latency" not in front.objectives or all(point.trial in records.final() for point in points):
+    if "latency" not in front.objectives or all(point.trial in done for point in points):
         return
 
     def ask(heat: Sequence[Point], rest: float, patience: float) -> Json:
@@ -234,10 +235,11 @@ def _tournament(run: Run, records: Records, engine: Engine, listener: Listener) 
         answer: Json = engine.ask(task)["occasion"]
         return answer
 
-    rest = _at_rest(records)
+    def progress(share: float) -> None:
+        listener.stage("timing the front once more", share)
+
     try:
-        effort = Effort.after(records.trials(), OCCASIONS)
-        found = tournament(points, ask, effort, lambda share: listener.stage("timing the front once more", share), rest)
+        found = tournament(points, ask, Effort.after(trials, OCCASIONS), progress, _at_rest(trials))
     except SlimfrontError as error:
         if error.exit_code != SlimfrontError.exit_code:
             raise
@@ -245,14 +247,13 @@ def _tournament(run: Run, records: Records, engine: Engine, listener: Listener) 
         listener.stage(f"the front could not be timed once more: {error}", 1.0)
         return
     base = front.dense.values["latency"]
-    for heat, occasions in found:
-        entries = zip(heat, beside(occasions, base), strict=True)
-        records.finish_tournament({point.trial: entry.to_json() for point, entry in entries})
+    pairs = [zip(heat, latencies(occasions, base), strict=True) for heat, occasions in found]
+    records.finish_tournament({point.trial: entry.to_json() for heat in pairs for point, entry in heat})
 
 
-def _at_rest(records: Records) -> float:
+def _at_rest(trials: Sequence[Trial]) -> float:
     """Return the dense model's milliseconds while hardly anything else disturbed a trial; infinite where not known."""
-    conditions = [trial.measurements.get("latency", {}).get("conditions", {}) for trial in records.trials()]
+    conditions = [trial.measurements.get("latency", {}).get("conditions", {}) for trial in trials]
     known = [float(found["dense"]) for found in conditions if "dense" in found]
     return undisturbed(np.array(known)) if known else math.inf
 

@@ -47,9 +47,9 @@ class Occasion:
         return cls(np.array(told["times"], dtype=np.float64), tuple(told["tokens"]), dict(told["conditions"]))
 
     @property
-    def undisturbed(self) -> tuple[float, ...]:
-        """The undisturbed milliseconds of each model."""
-        return tuple(undisturbed(own) for own in self.times)
+    def rest(self) -> float:
+        """The milliseconds of the dense model while hardly anything disturbed it."""
+        return undisturbed(self.times[0])
 
 
 def occasion(

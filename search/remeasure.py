@@ -15,8 +15,7 @@ from slimfront.objectives.objective import Context
 from slimfront.objectives.runtimes import RUNTIMES, Runtime
 from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.objectives.stopwatch import LEAST_ROUNDS
-from slimfront.search.answers import PREDICTIONS, TOKENIZER, keep_predictions
-from slimfront.search.answers import beside as files_beside
+from slimfront.search.answers import PREDICTIONS, TOKENIZER, beside, keep_predictions
 from slimfront.search.front import Point
 from slimfront.search.lock import lock
 from slimfront.search.moving import Moved, move
@@ -25,7 +24,7 @@ from slimfront.search.preparation import objectives_of
 from slimfront.search.rebuild import recorded
 from slimfront.search.remeasured import Remeasured, judged
 from slimfront.search.run import Run
-from slimfront.search.tournament import Effort, alone, beside, full_requests, requests, timed, tournament
+from slimfront.search.tournament import Effort, alone, full_requests, latencies, requests, timed, tournament
 from slimfront.search.trial import Trial
 from slimfront.spaces.configuration import Configuration
 from slimfront.studies.cache import file_sha256
@@ -132,7 +131,7 @@ def remeasure(run: Run, progress: Progress, target: str | None = None, rounds: i
         require_some(others, moved, target)
         there = moved.configurations
         others = [replace(point, configuration=there[point.trial]) for point in others if point.trial in there]
-    latencies = _timed(bench, before.dense, others, rounds, lambda share: progress("timing the front anew", share))
+    timings = _timed(bench, before.dense, others, rounds, lambda share: progress("timing the front anew", share))
     dense_context = bench.context(before.dense)
     found, recomputed, sums = dict[int, Point](), list[int](), dict[int, Json]()
     for number, point in enumerate((before.dense, *others)):
@@ -140,12 +139,12 @@ def remeasure(run: Run, progress: Progress, target: str | None = None, rounds: i
         context = bench.context(point) if point is not before.dense else dense_context
         measured, differs = bench.measured(files, context, dense_context)
         recomputed += [point.trial] if differs else []
-        found[point.trial] = _renewed(point, {**measured, "latency": latencies[point.trial]})
+        found[point.trial] = _renewed(point, {**measured, "latency": timings[point.trial]})
         if bench.held_out:
             renewed = _held_out_anew(found[point.trial], bench.held_out(point))
             found[point.trial] = replace(renewed, target=target)
             keep_predictions(context, files.folder)
-            sums[point.trial] = {**files.files, **files_beside(files.folder)}
+            sums[point.trial] = {**files.files, **beside(files.folder)}
         progress("measuring the front anew", (number + 1) / (len(others) + 1))
     front = judged(before, [found[point.trial] for point in (before.dense, *others)])
     kept = {point.trial for point in front.points}
@@ -159,24 +158,17 @@ def _timed(
 ) -> dict[int, Measurement]:
     """Return the latency of the dense model and of all others by trial."""
     first, effort = bench.entrant(dense), Effort.after(bench.run.records().trials(), OCCASIONS)
-    found = tournament(
-        others,
-        lambda heat, rest, patience: timed(
-            bench.target,
-            first,
-            [bench.entrant(point) for point in heat],
-            rest,
-            patience,
-            -(-rounds // effort.occasions),
-        ),
-        effort,
-        progress,
-    )
+    each = -(-rounds // effort.occasions)
+
+    def ask(heat: Sequence[Point], rest: float, patience: float) -> Json:
+        return timed(bench.target, first, [bench.entrant(point) for point in heat], rest, patience, each)
+
+    found = tournament(others, ask, effort, progress)
     own = alone([one for _, occasions in found for one in occasions])
     rest = [
         (point.trial, latency)
         for heat, occasions in found
-        for point, latency in zip(heat, beside(occasions, own.value), strict=True)
+        for point, latency in zip(heat, latencies(occasions, own.value), strict=True)
     ]
     return {dense.trial: own, **dict(rest)}
 

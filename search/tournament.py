@@ -10,7 +10,7 @@ import numpy as np
 from slimfront.objectives.latency import latency
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.rest import AT_REST
-from slimfront.objectives.stopwatch import LEAST_ROUNDS, Spread, across, median, percentiles, ratio
+from slimfront.objectives.stopwatch import LEAST_ROUNDS, Ratio, Times, across, percentiles, ratio, undisturbed
 from slimfront.search.occasion import Entrant, Occasion, occasion
 from slimfront.search.trial import Trial
 from slimfront.studies.encoding import Requests
@@ -77,13 +77,13 @@ def tournament(
     wanted, patience = effort.occasions, effort.patience
     for number in range(wanted + MORE):
         for place, heat in enumerate(heats):
-            rest = min([rest, *(one.undisturbed[0] for own in found for one in own)])
-            resting = sum(one.undisturbed[0] <= AT_REST * rest for one in found[place])
+            rest = min([rest, *(one.rest for own in found for one in own)])
+            resting = sum(one.rest <= AT_REST * rest for one in found[place])
             if resting < wanted and (number < wanted or patience > 0):
                 found[place].append(Occasion.of(ask(heat, rest, min(patience, PATIENCE))))
-                patience = max(0.0, patience - float(found[place][-1].conditions.get("waited", 0.0)))
+                patience = max(0.0, patience - float(found[place][-1].conditions["waited"]))
             progress(min(1.0, (number * len(heats) + place + 1) / (wanted * len(heats))))
-    quietest = [sorted(own, key=lambda one: one.undisturbed[0])[:wanted] for own in found]
+    quietest = [sorted(own, key=lambda one: one.rest)[:wanted] for own in found]
     return list(zip(heats, quietest, strict=True))
 
 
@@ -111,43 +111,44 @@ def timed(
 
 def alone(occasions: Sequence[Occasion]) -> Measurement:
     """Return the dense model's own latency."""
-    count = len(occasions[0].tokens[0])
-    own = [one.undisturbed[0] / count for one in occasions]
-    one_only = len(own) == 1
-    found = median(occasions[0].times[0] / count) if one_only else across(own, [1.0] * len(own), _spread(own))
+    times = [one.times[0] / len(one.tokens[0]) for one in occasions]
+    (found,) = _ratios([np.stack([np.ones_like(own), own]) for own in times])
     return latency(found, 1.0, None, *_around(occasions, 0))
 
 
-def beside(occasions: Sequence[Occasion], base: float) -> list[Measurement]:
+def latencies(occasions: Sequence[Occasion], base: float) -> list[Measurement]:
     """Return the latency of each of a heat, measured beside the dense model, which takes ``base`` milliseconds."""
-    if len(occasions) == 1:
-        dense, *others = occasions[0].times
-        found = [ratio(own, dense) for own in others]
-        return [latency(one, base, None, *_around(occasions, place)) for place, one in enumerate(found, start=1)]
-    times = np.array([one.undisturbed for one in occasions])
-    spread = Spread.of(times)
-    ratios = [across(own.tolist(), times[:, 0].tolist(), spread) for own in times.T[1:]]
-    return [latency(found, base, None, *_around(occasions, place)) for place, found in enumerate(ratios, start=1)]
+    found = enumerate(_ratios([one.times for one in occasions]), start=1)
+    return [latency(one, base, None, *_around(occasions, place)) for place, one in found]
 
 
-def _spread(own: Sequence[float]) -> Spread:
-    return Spread.of(np.array(own)[:, None])
+def _ratios(occasions: Sequence[Times]) -> list[Ratio]:
+    """Return the ratio of each run to the first: what one process tells, or what several have in common.
+
+    Args:
+        occasions: Milliseconds of each run in each round, ``(runs, rounds)``, by process.
+    """
+    if len(occasions) > 1:
+        return across(np.array([[undisturbed(own) for own in times] for times in occasions]))
+    base, *others = occasions[0]
+    return [ratio(own, base) for own in others]
 
 
 def _around(occasions: Sequence[Occasion], place: int) -> tuple[dict[str, object], dict[str, float]]:
     """Return the conditions of all occasions together, and the percentiles of a model."""
-    first = occasions[0]
-    around = first.conditions | {
-        "load": max(one.conditions["load"] for one in occasions),
-        "rounds": sum(one.conditions["rounds"] for one in occasions),
+    told, tokens = [one.conditions for one in occasions], occasions[0].tokens[place]
+    around = told[0] | {
+        "load": max(one["load"] for one in told),
+        "rounds": sum(one["rounds"] for one in told),
+        "waited": sum(one["waited"] for one in told),
         "occasions": len(occasions),
-        "dense": min(one.undisturbed[0] for one in occasions),
-        "tokens": first.tokens[place],
+        "dense": min(one.rest for one in occasions),
+        "tokens": tokens,
     }
+    around |= {"disturbed": True} if any("disturbed" in one for one in told) else {}
     # Runs through several requests tell nothing of how long one of them may take.
-    if len(first.tokens[place]) > 1:
-        return around, {}
-    return around, percentiles(np.concatenate([one.times[place] for one in occasions]))
+    tail = percentiles(np.concatenate([one.times[place] for one in occasions])) if len(tokens) == 1 else {}
+    return around, tail
 
 
 def requests(study: Study, subject: Subject, reader: Subject, batch: int | None = None) -> Requests:

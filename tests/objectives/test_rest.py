@@ -25,26 +25,30 @@ def told(monkeypatch: pytest.MonkeyPatch, looks: list[float], found: list[float]
 
 def test_a_measurement_waits_for_rest_and_is_repeated_where_it_was_disturbed(monkeypatch: pytest.MonkeyPatch) -> None:
     slept = told(monkeypatch, [15.0, 14.0, 9.1, 9.0], [14.0, 9.5, 1.0])
-    times, _ = at_rest([lambda: None, lambda: None], 1, rest=9.0, patience=5.0)
+    times, around = at_rest([lambda: None, lambda: None], 1, rest=9.0, patience=5.0)
     assert undisturbed(times[0]) == 9.5 < AT_REST * 9.0 and len(slept) == 2
+    assert around == {"load": 0.0, "waited": sum(slept)}
 
 
 def test_patience_has_an_end_and_the_least_disturbed_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     slept = told(monkeypatch, [15.0, 9.0, *[15.0] * 9], [13.0, 14.0, 1.0])
-    times, _ = at_rest([lambda: None, lambda: None], 1, rest=9.0, patience=2.0)
+    times, around = at_rest([lambda: None, lambda: None], 1, rest=9.0, patience=2.0)
     assert undisturbed(times[0]) == 13.0 and sum(slept) >= 2.0
+    assert around["disturbed"]
 
 
 def test_nothing_is_waited_for_where_rest_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     slept = told(monkeypatch, [], [14.0])
-    times, _ = at_rest([lambda: None, lambda: None], 1, rest=math.inf, patience=5.0)
-    assert undisturbed(times[0]) == 14.0 and not slept
+    times, around = at_rest([lambda: None, lambda: None], 1, rest=math.inf, patience=5.0)
+    assert undisturbed(times[0]) == 14.0 and not slept and "disturbed" not in around
 
 
 def test_a_machine_that_became_slower_for_good_has_a_rest_of_its_own() -> None:
     rest = Rest()
-    assert rest.level == math.inf and rest.saw(9.0) and rest.saw(10.0) and not rest.saw(12.0)
+    assert rest.level == math.inf
+    for milliseconds in (9.0, 10.0, 12.0):
+        rest.saw(milliseconds)
     assert rest.level == 9.0
     for _ in range(MEMORY):
         rest.saw(12.0)
-    assert rest.level == 12.0 and rest.saw(13.0)
+    assert rest.level == 12.0

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from slimfront.objectives.stopwatch import Spread, across
+from slimfront.objectives.stopwatch import across
 from slimfront.search.occasion import Occasion, occasion
-from slimfront.search.tournament import HEAT, LONG, MORE, OCCASIONS, Effort, alone, beside, tournament
+from slimfront.search.tournament import HEAT, LONG, MORE, OCCASIONS, Effort, alone, latencies, tournament
 from slimfront.search.trial import Trial
 from slimfront.spaces.configuration import Configuration
 from slimfront.studies.errors import SlimfrontError
@@ -29,11 +29,8 @@ def told(times: Any, tokens: int = 1, waited: float = 0.0) -> dict[str, Any]:
 
 
 def test_heats_go_on_until_the_machine_was_at_rest_often_enough() -> None:
-    entrants, rests, dense = (
-        list(range(HEAT + 3)),
-        list[float](),
-        iter([9.0, 13.0, 12.0, 9.5, 9.2, 12.5, 9.1, 9.3, 12.4]),
-    )
+    entrants, rests = list(range(HEAT + 3)), list[float]()
+    dense = iter([9.0, 13.0, 12.0, 9.5, 9.2, 12.5, 9.1, 9.3, 12.4])
 
     def ask(heat: Sequence[int], rest: float, _patience: float) -> dict[str, Any]:
         rests.append(rest)
@@ -45,8 +42,8 @@ def test_heats_go_on_until_the_machine_was_at_rest_often_enough() -> None:
     # The first heat met 9, 12, 9.2 and 9.1 ms, the second one 13, 9.5, 12.5, 9.3 and 12.4.
     assert rests == [math.inf, *[9.0] * 8]
     assert shares == sorted(shares) and shares[-1] == 1.0
-    assert sorted(one.undisturbed[0] for one in few) == [9.0, 9.1, 9.2]
-    assert sorted(one.undisturbed[0] for one in more) == [9.3, 9.5, 12.4]
+    assert sorted(one.rest for one in few) == [9.0, 9.1, 9.2]
+    assert sorted(one.rest for one in more) == [9.3, 9.5, 12.4]
 
 
 def test_a_machine_that_never_rests_ends_the_tournament_all_the_same() -> None:
@@ -60,7 +57,7 @@ def test_a_machine_that_never_rests_ends_the_tournament_all_the_same() -> None:
     assert asked == [(10.0, 15.0), (10.0, 15.0), (10.0, 5.0)]
     asked.clear()
     ((_, found),) = tournament([1], ask, Effort(3, 100.0), rest=10.0)
-    assert asked == [(10.0, 15.0)] * (3 + MORE) and [one.undisturbed[0] for one in found] == [21.0, 22.0, 23.0]
+    assert asked == [(10.0, 15.0)] * (3 + MORE) and [one.rest for one in found] == [21.0, 22.0, 23.0]
 
 
 def test_a_neighbour_of_the_core_changes_no_ratio() -> None:
@@ -73,16 +70,16 @@ def test_a_neighbour_of_the_core_changes_no_ratio() -> None:
         return Occasion.of(told([8 * np.where(slow, 1.3, 1.0) * noise[0], 3 * np.where(slow, 2.0, 1.0) * noise[1]]))
 
     quiet, busy = ([met(share) for _ in range(OCCASIONS)] for share in (0.0, 0.6))
-    (one,), (other,) = beside(quiet, 8.0), beside(busy, 8.0)
+    (one,), (other,) = latencies(quiet, 8.0), latencies(busy, 8.0)
     assert one.value == pytest.approx(3.0, rel=0.02) and other.value == pytest.approx(3.0, rel=0.02)
     assert one.interval is not None and one.interval[0] < one.value < one.interval[1]
     medians = [np.median(found.times[1]) / np.median(found.times[0]) for found in busy]
     assert np.mean(medians) > 1.3 * 3 / 8
     assert alone(busy).value == pytest.approx(8.0, rel=0.05)
     assert one.conditions["occasions"] == OCCASIONS and one.conditions["rounds"] == 80 * OCCASIONS
-    assert (
-        set(one.percentiles) == {"p90"} and not beside([Occasion.of(told([[1, 2], [3, 4]], 2))] * 3, 8.0)[0].percentiles
-    )
+    assert set(one.percentiles) == {"p90"}
+    (mixed,) = latencies([Occasion.of(told([[1, 2], [3, 4]], 2))] * 3, 8.0)
+    assert not mixed.percentiles
 
 
 @pytest.mark.parametrize("count", [1, 8])
@@ -91,11 +88,8 @@ def test_the_interval_holds_what_other_occasions_find(count: int) -> None:
     for _ in range(1600 // count):
         # Each occasion has an effect of its own on each model, and on the one that all are compared with.
         first, second = (np.exp(rng.normal(0, 0.02, (OCCASIONS, count + 1))) for _ in range(2))
-        scatter = Spread.of(first)
-        for place in range(1, count + 1):
-            found = across(first[:, place].tolist(), first[:, 0].tolist(), scatter)
-            again = across(second[:, place].tolist(), second[:, 0].tolist(), scatter).value
-            inside.append(found.low <= again <= found.high)
+        pairs = zip(across(first), across(second), strict=True)
+        inside += [found.low <= again.value <= found.high for found, again in pairs]
     assert 0.93 < np.mean(inside) < 0.99
 
 
@@ -115,6 +109,14 @@ def test_a_short_search_is_worth_one_process() -> None:
     assert after(LONG) == Effort(OCCASIONS, pytest.approx(0.05 * LONG)) and after(10.0) == Effort(1, 0.5)
     rng = np.random.default_rng(2)
     only = [Occasion.of(told(np.array([[8.0], [3.0]]) * np.exp(rng.normal(0, 0.02, (2, 40)))))]
-    (found,) = beside(only, 8.0)
+    (found,) = latencies(only, 8.0)
     assert found.value == pytest.approx(3.0, rel=0.02) and alone(only).value == pytest.approx(8.0, rel=0.02)
     assert found.interval is not None and found.interval[0] < found.value < found.interval[1]
+
+
+def test_what_no_process_found_at_rest_is_noisy() -> None:
+    quiet, loud = told([[8.0] * 9, [3.0] * 9], waited=1.0), told([[8.0] * 9, [3.0] * 9], waited=2.0)
+    loud["conditions"]["disturbed"] = True
+    for entries, noisy in (([quiet] * 3, False), ([quiet, quiet, loud], True)):
+        (found,) = latencies([Occasion.of(entry) for entry in entries], 8.0)
+        assert found.noisy is noisy and found.conditions["waited"] == (4.0 if noisy else 3.0)
