@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from slimfront.objectives.runtimes import RUNTIMES
-from slimfront.objectives.stopwatch import undisturbed
 from slimfront.search.coordinator import Coordinator
 from slimfront.search.engines import ENGINES, Engine
 from slimfront.search.front import Front, Point
@@ -26,9 +24,8 @@ from slimfront.search.records import Records
 from slimfront.search.run import Run, only_coordinator, require_same_study
 from slimfront.search.samplers import SAMPLERS
 from slimfront.search.standing import Progress
-from slimfront.search.tournament import OCCASIONS, Effort, latencies, tournament
+from slimfront.search.tournament import OCCASIONS, Effort, known_rest, latencies, tournament
 from slimfront.search.tracking import Tracking, trackers_of
-from slimfront.search.trial import Trial
 from slimfront.studies.errors import SlimfrontError, StudyError
 from slimfront.studies.reader import parse_study
 from slimfront.studies.schema import Study, seconds
@@ -239,7 +236,7 @@ def _tournament(run: Run, records: Records, engine: Engine, listener: Listener) 
         listener.stage("timing the front once more", share)
 
     try:
-        found = tournament(points, ask, Effort.after(trials, OCCASIONS), progress, _at_rest(trials))
+        found = tournament(points, ask, Effort.after(trials, OCCASIONS), progress, known_rest(trials))
     except SlimfrontError as error:
         if error.exit_code != SlimfrontError.exit_code:
             raise
@@ -249,13 +246,6 @@ def _tournament(run: Run, records: Records, engine: Engine, listener: Listener) 
     base = front.dense.values["latency"]
     pairs = [zip(heat, latencies(occasions, base), strict=True) for heat, occasions in found]
     records.finish_tournament({point.trial: entry.to_json() for heat in pairs for point, entry in heat})
-
-
-def _at_rest(trials: Sequence[Trial]) -> float:
-    """Return the dense model's milliseconds while hardly anything else disturbed a trial; infinite where not known."""
-    conditions = [trial.measurements.get("latency", {}).get("conditions", {}) for trial in trials]
-    known = [float(found["dense"]) for found in conditions if "dense" in found]
-    return undisturbed(np.array(known)) if known else math.inf
 
 
 def _entrant(run: Run, point: Point) -> Json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -24,7 +25,7 @@ from slimfront.search.preparation import objectives_of
 from slimfront.search.rebuild import recorded
 from slimfront.search.remeasured import Remeasured, judged
 from slimfront.search.run import Run
-from slimfront.search.tournament import Effort, alone, full_requests, latencies, requests, timed, tournament
+from slimfront.search.tournament import Effort, alone, full_requests, known_rest, latencies, requests, timed, tournament
 from slimfront.search.trial import Trial
 from slimfront.spaces.configuration import Configuration
 from slimfront.studies.cache import file_sha256
@@ -157,13 +158,17 @@ def _timed(
     bench: _Bench, dense: Point, others: Sequence[Point], rounds: int, progress: Callable[[float], None]
 ) -> dict[int, Measurement]:
     """Return the latency of the dense model and of all others by trial."""
-    first, effort = bench.entrant(dense), Effort.after(bench.run.records().trials(), OCCASIONS)
+    records, first = bench.run.records(), bench.entrant(dense)
+    trials = records.trials()
+    effort = Effort.after(trials, OCCASIONS)
+    # What the search knew of this machine it knew of no other one, and of no other runtime.
+    same = bench.target == bench.run.study.target and records.lock().get("processor") == processor_name()
     each = -(-rounds // effort.occasions)
 
     def ask(heat: Sequence[Point], rest: float, patience: float) -> Json:
         return timed(bench.target, first, [bench.entrant(point) for point in heat], rest, patience, each)
 
-    found = tournament(others, ask, effort, progress)
+    found = tournament(others, ask, effort, progress, known_rest(trials) if same else math.inf)
     own = alone([one for _, occasions in found for one in occasions])
     rest = [
         (point.trial, latency)

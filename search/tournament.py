@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -52,12 +53,19 @@ class Effort:
         return cls(occasions if spent >= LONG else 1, SHARE * spent)
 
 
+def known_rest(trials: Sequence[Trial]) -> float:
+    """Return the dense model's milliseconds while hardly anything else disturbed a trial; infinite where not known."""
+    conditions = [trial.measurements.get("latency", {}).get("conditions", {}) for trial in trials]
+    known = [float(found["dense"]) for found in conditions if "dense" in found]
+    return undisturbed(np.array(known)) if known else math.inf
+
+
 def tournament(
     entrants: Sequence[T],
     ask: Callable[[Sequence[T], float, float], Mapping[str, Any]],
     effort: Effort,
     progress: Callable[[float], None] = lambda _share: None,
-    rest: float = float("inf"),
+    rest: float = math.inf,
 ) -> Heats[T]:
     """Time all in heats, and every heat on several occasions, until the machine was at rest on enough of them.
 

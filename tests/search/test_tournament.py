@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from slimfront.objectives.stopwatch import across
 from slimfront.search.occasion import Occasion, occasion
-from slimfront.search.tournament import HEAT, LONG, MORE, OCCASIONS, Effort, alone, latencies, tournament
+from slimfront.search.tournament import HEAT, LONG, MORE, OCCASIONS, Effort, alone, known_rest, latencies, tournament
 from slimfront.search.trial import Trial
 from slimfront.spaces.configuration import Configuration
 from slimfront.studies.errors import SlimfrontError
@@ -112,6 +112,16 @@ def test_a_short_search_is_worth_one_process() -> None:
     (found,) = latencies(only, 8.0)
     assert found.value == pytest.approx(3.0, rel=0.02) and alone(only).value == pytest.approx(8.0, rel=0.02)
     assert found.interval is not None and found.interval[0] < found.value < found.interval[1]
+
+
+def test_rest_is_what_the_least_disturbed_trials_found() -> None:
+    def trial(dense: float | None) -> Trial:
+        found = {"latency": {"conditions": {} if dense is None else {"dense": dense}}}
+        return Trial(0, "complete", Configuration({}), "sampled", 0, found, {}, {}, None, None, 1)
+
+    times = [9.0, None, *[12.0] * 8, 8.0, 9.0]
+    assert 8.0 < known_rest([trial(dense) for dense in times]) <= 9.0
+    assert known_rest([trial(None)]) == known_rest([]) == math.inf
 
 
 def test_what_no_process_found_at_rest_is_noisy() -> None:
