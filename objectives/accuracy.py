@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from slimfront.objectives.artifact import Artifact
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.objective import OBJECTIVES, Context, Objective
-from slimfront.objectives.runtimes.artifact import Artifact
 
 
 @OBJECTIVES.register("accuracy")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 from scipy.special import log_softmax
+from slimfront.objectives.artifact import Artifact
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.objective import OBJECTIVES, Context, Objective
-from slimfront.objectives.runtimes.artifact import Artifact
 
 
 @OBJECTIVES.register("divergence")

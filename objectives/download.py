@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import zstandard
+from slimfront.objectives.artifact import Artifact
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.objective import OBJECTIVES, Context, Objective
-from slimfront.objectives.runtimes.artifact import Artifact
 
 # The default: of codes without zeros higher levels save nothing, of those with many a tenth in fifty times as long.
 LEVEL = 3

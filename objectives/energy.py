@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from slimfront.objectives.artifact import Artifact
 from slimfront.objectives.counters import PACKAGES, Counter, counters
 from slimfront.objectives.latency import latency
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.objective import OBJECTIVES, Context, Objective
-from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.objectives.stopwatch import Ratio, conditions, median, one_at_a_time, ratio
 from slimfront.studies.errors import MissingError
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from slimfront.objectives.artifact import Artifact
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.objective import OBJECTIVES, Context, Objective
 from slimfront.objectives.rest import at_rest
-from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.objectives.stopwatch import Ratio, median, percentiles, ratio, undisturbed
 from slimfront.studies.encoding import widths
 

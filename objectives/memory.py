@@ -8,15 +8,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 
-import torch
+from slimfront.objectives.artifact import Artifact
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.objective import OBJECTIVES, Context, Objective
-from slimfront.objectives.runtimes import RUNTIMES
-from slimfront.objectives.runtimes.artifact import Artifact
-from slimfront.objectives.runtimes.runtime import run_all
+from slimfront.objectives.sessions import SESSIONS
+from slimfront.objectives.sessions.session import load, run_all
 from slimfront.studies.encoding import Requests
 from slimfront.studies.errors import MissingError
-from slimfront.studies.schema import TargetSpec
 
 # Where Linux lets a process forget its largest memory so far.
 FORGET = Path("/proc/self/clear_refs")
@@ -52,8 +50,8 @@ class Memory(Objective):
         """
         # A server that has imported the libraries is forked for each process: this one holds other models.
         server = multiprocessing.get_context("forkserver")
-        packages = [f"{RUNTIMES.package}.{name}" for name in RUNTIMES.names()]
-        server.set_forkserver_preload([__name__, *packages, *context.runtime.libraries])
+        imports = SESSIONS.get(artifact.runtime, where="artifact").imports(artifact)
+        server.set_forkserver_preload([__name__, *imports])
         found = []
         for _ in range(PROCESSES):
             reader, writer = server.Pipe(duplex=False)
@@ -72,13 +70,11 @@ class Memory(Objective):
 
 def _tell(folder: Path, requests: Requests, writer: Connection) -> None:
     """Load an artifact, run it, and send by how many bytes this process grew at most."""
-    torch.set_num_threads(1)
     artifact = Artifact.open(folder)
-    runtime = RUNTIMES.get(artifact.runtime, where="artifact")(TargetSpec(runtime=artifact.runtime))
-    runtime.supports()
+    SESSIONS.get(artifact.runtime, where="artifact").prepare(artifact)
     FORGET.write_text("5")
     before = _status("VmRSS")
-    session = runtime.load(artifact)
+    session = load(artifact)
     for _ in range(RUNS):
         run_all(session, requests)
     writer.send(_status("VmHWM") - before)

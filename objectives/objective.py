@@ -10,10 +10,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
+from slimfront.objectives.artifact import Artifact
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.rest import Rest
-from slimfront.objectives.runtimes.artifact import Artifact
-from slimfront.objectives.runtimes.runtime import Runtime, Session, read, run_all
+from slimfront.objectives.sessions.session import Session, read, run_all
 from slimfront.studies.encoding import Encoded, Requests
 from slimfront.studies.registry import Registry
 
@@ -26,7 +26,6 @@ class Context:
     """What an objective may use to measure an artifact.
 
     Attributes:
-        runtime: The target runtime.
         session: The artifact, loaded.
         examples: The split on which quality is measured.
         batch: Sentences of one request.
@@ -41,7 +40,6 @@ class Context:
         rest: How long the dense model takes while the machine is at rest.
     """
 
-    runtime: Runtime
     session: Session
     examples: Encoded
     batch: int

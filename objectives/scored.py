@@ -6,9 +6,9 @@ from abc import abstractmethod
 
 import numpy as np
 import numpy.typing as npt
+from slimfront.objectives.artifact import Artifact
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.objective import Context, Objective
-from slimfront.objectives.runtimes.artifact import Artifact
 
 RESAMPLES = 200
 Ints = npt.NDArray[np.int64]

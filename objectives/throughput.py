@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from slimfront.objectives.artifact import Artifact
 from slimfront.objectives.latency import latency
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.objective import OBJECTIVES, Context, Objective
-from slimfront.objectives.runtimes.artifact import Artifact
-from slimfront.objectives.runtimes.runtime import run_all
+from slimfront.objectives.sessions.session import run_all
 from slimfront.objectives.stopwatch import compared, median, ratio
 from slimfront.studies.encoding import widths
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from slimfront.objectives.artifact import Artifact
 from slimfront.objectives.objective import Context
 from slimfront.objectives.runtimes import Runtime
-from slimfront.objectives.runtimes.artifact import Artifact
-from slimfront.objectives.runtimes.runtime import read
+from slimfront.objectives.sessions.session import read
 from slimfront.studies.cache import cached, file_sha256
 from slimfront.studies.encoding import Encoded
 from slimfront.studies.processor import processor_name

@@ -14,14 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from slimfront.objectives.artifact import Artifact
 from slimfront.objectives.divergence import divergences
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.objective import Context
 from slimfront.objectives.paired import change
 from slimfront.objectives.rest import Rest
-from slimfront.objectives.runtimes import Runtime, Session
-from slimfront.objectives.runtimes.artifact import Artifact
+from slimfront.objectives.runtimes import Runtime
 from slimfront.objectives.runtimes.runtime import Blueprint
+from slimfront.objectives.sessions import Session
 from slimfront.search.answers import TOKENIZER, beside, keep_predictions, logits_of, readable_logits
 from slimfront.search.bank import Bank
 from slimfront.search.clock import Clock
@@ -344,7 +345,7 @@ class Evaluator:
     def timed(self, heat: Sequence[tuple[Configuration, Path]], dense: Path, rest: float, patience: float) -> Json:
         """Time some artifacts in the same rounds as the dense one; see :func:`slimfront.search.tournament.timed`."""
         others = [(folder, self.requests(self.reader(configuration))) for configuration, folder in heat]
-        return timed(self.study.target, (dense, self.requests(self.subject)), others, rest, patience)
+        return timed((dense, self.requests(self.subject)), others, rest, patience)
 
     def requests(self, reader: Subject) -> Requests:
         """Return the requests whose latency is measured; see :func:`slimfront.search.tournament.requests`."""
@@ -365,7 +366,6 @@ class Evaluator:
         asked = "throughput" in self.study.objectives
         full = full_requests(self.study, self.subject, reader) if asked else None
         return Context(
-            runtime=self.runtime,
             session=session,
             examples=examples,
             batch=self.study.target.batch,

@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from slimfront.objectives.artifact import Artifact
 from slimfront.objectives.rest import at_rest
-from slimfront.objectives.runtimes import RUNTIMES
-from slimfront.objectives.runtimes.artifact import Artifact
-from slimfront.objectives.runtimes.runtime import run_all
+from slimfront.objectives.sessions.session import load, run_all
 from slimfront.objectives.stopwatch import Times, undisturbed
 from slimfront.studies.encoding import Requests, widths
 from slimfront.studies.errors import SlimfrontError
-from slimfront.studies.schema import TargetSpec
 
 # The folder of a model's artifact, and its requests.
 Entrant = tuple[Path, Requests]
@@ -52,15 +50,12 @@ class Occasion:
         return undisturbed(self.times[0])
 
 
-def occasion(
-    target: TargetSpec, entrants: Sequence[Entrant], rest: float, patience: float, seconds: float, least: int
-) -> Json:
+def occasion(entrants: Sequence[Entrant], rest: float, patience: float, seconds: float, least: int) -> Json:
     """Time some models in a fresh process, which waits a while for the machine to come to rest.
 
     Where memory lies differs from one process to the next, and hardly within one.
 
     Args:
-        target: The target for which the models were made.
         entrants: The models; the first one is what others are compared with.
         rest: Its milliseconds at rest, or infinite, where they are not known.
         patience: Seconds after which nothing is waited for.
@@ -77,8 +72,7 @@ def occasion(
         {"folder": str(folder), "requests": [{name: rows.tolist() for name, rows in batch.items()} for batch in asked]}
         for folder, asked in entrants
     ]
-    task = {"target": target.model_dump(mode="json"), "models": models, "seconds": seconds, "least": least}
-    task |= {"patience": patience}
+    task = {"models": models, "seconds": seconds, "least": least, "patience": patience}
     task |= {"rest": rest} if np.isfinite(rest) else {}
     command = [sys.executable, "-m", "slimfront.search.occasion"]
     done = subprocess.run(command, input=json.dumps(task), capture_output=True, text=True, check=False)
@@ -107,9 +101,7 @@ def main() -> None:
 
 
 def _done(task: Json) -> Json:
-    target = TargetSpec.model_validate(task["target"])
-    runtime = RUNTIMES.get(target.runtime, where="target.runtime")(target)
-    sessions = [runtime.load(Artifact.open(Path(model["folder"]))) for model in task["models"]]
+    sessions = [load(Artifact.open(Path(model["folder"]))) for model in task["models"]]
     requests = [
         tuple({name: np.array(rows, dtype=np.int64) for name, rows in batch.items()} for batch in model["requests"])
         for model in task["models"]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from slimfront.objectives.runtimes.artifact import Artifact
+from slimfront.objectives.artifact import Artifact
 from slimfront.search.answers import PREDICTIONS
 from slimfront.search.engines import Engine
 from slimfront.search.failures import WorkerDied

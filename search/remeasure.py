@@ -6,15 +6,15 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from slimfront.objectives.artifact import Artifact
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.objective import Context
-from slimfront.objectives.runtimes import RUNTIMES, Runtime
-from slimfront.objectives.runtimes.artifact import Artifact
+from slimfront.objectives.runtimes import RUNTIMES
+from slimfront.objectives.sessions.session import load
 from slimfront.objectives.stopwatch import LEAST_ROUNDS
 from slimfront.search.answers import PREDICTIONS, TOKENIZER, beside, keep_predictions
 from slimfront.search.front import Point
@@ -65,11 +65,6 @@ class _Bench:
     lock: Mapping[str, Any] = field(default_factory=dict)
     readers: dict[str, Subject] = field(default_factory=dict)
 
-    @cached_property
-    def runtime(self) -> Runtime:
-        """The target's runtime."""
-        return RUNTIMES.get(self.target.runtime, where="target.runtime")(self.target)
-
     def reader(self, folder: Path) -> Subject:
         """Return the subject as the artifact in a folder reads it."""
         if not (folder / TOKENIZER).is_file():
@@ -87,9 +82,9 @@ class _Bench:
     def context(self, point: Point) -> Context:
         """Return what objectives may use of a point's artifact."""
         study, folder = self.run.study, self.folders[point.trial]
-        session, reader = self.runtime.load(Artifact.open(folder)), self.reader(folder)
+        session, reader = load(Artifact.open(folder)), self.reader(folder)
         ask, full = requests(study, self.subject, reader), full_requests(study, self.subject, reader)
-        return Context(self.runtime, session, reader.search, study.target.batch, ask, None, ask, {}, 1.0, full)
+        return Context(session, reader.search, study.target.batch, ask, None, ask, {}, 1.0, full)
 
     def measured(self, artifact: Artifact, context: Context, dense: Context) -> tuple[Json, bool]:
         """Return all measurements but the latency, and whether the answers differ from those of the search."""
@@ -166,7 +161,7 @@ def _timed(
     each = -(-rounds // effort.occasions)
 
     def ask(heat: Sequence[Point], rest: float, patience: float) -> Json:
-        return timed(bench.target, first, [bench.entrant(point) for point in heat], rest, patience, each)
+        return timed(first, [bench.entrant(point) for point in heat], rest, patience, each)
 
     found = tournament(others, ask, effort, progress, known_rest(trials) if same else math.inf)
     own = alone([one for _, occasions in found for one in occasions])
@@ -180,6 +175,8 @@ def _timed(
 
 def _here(run: Run, points: Sequence[Point], progress: Progress) -> _Bench:
     """Return the bench of the artifacts that the search kept."""
+    # A runtime that is not installed is refused.
+    RUNTIMES.get(run.study.target.runtime, where="target.runtime")(run.study.target)
     progress("loading the texts", 0.0)
     with torch_threads(1):
         subject = load_subject(run.study)

@@ -15,7 +15,7 @@ from slimfront.objectives.stopwatch import LEAST_ROUNDS, Ratio, Times, across, p
 from slimfront.search.occasion import Entrant, Occasion, occasion
 from slimfront.search.trial import Trial
 from slimfront.studies.encoding import Requests
-from slimfront.studies.schema import Study, TargetSpec
+from slimfront.studies.schema import Study
 from slimfront.studies.subject import Subject
 
 # So many models, and the dense one, are in memory at once.
@@ -26,7 +26,7 @@ OCCASIONS, MORE = 3, 2
 # all, and most seconds of one process.
 LONG, SHARE, PATIENCE = 300.0, 0.05, 15.0
 # Longest time of an occasion for each who takes part.
-SECONDS = 0.4
+SECONDS = 0.25
 # Requests that stand for the lengths of the texts.
 MIX = 5
 T = TypeVar("T")
@@ -96,7 +96,6 @@ def tournament(
 
 
 def timed(
-    target: TargetSpec,
     dense: Entrant,
     heat: Sequence[Entrant],
     rest: float,
@@ -106,7 +105,6 @@ def timed(
     """Time a heat once, in a process of its own.
 
     Args:
-        target: The target for which the models were made.
         dense: The dense model's artifact and its requests.
         heat: Those of the others.
         rest: The dense model's milliseconds at rest.
@@ -114,7 +112,7 @@ def timed(
         rounds: Rounds that are run in any case.
     """
     everyone = [dense, *heat]
-    return occasion(target, everyone, rest, patience, SECONDS * len(everyone), rounds)
+    return occasion(everyone, rest, patience, SECONDS * len(everyone), rounds)
 
 
 def alone(occasions: Sequence[Occasion]) -> Measurement:

@@ -1,5 +1,5 @@
 """Runtimes: one package per target."""
 
-from slimfront.objectives.runtimes.runtime import RUNTIMES, Runtime, Session
+from slimfront.objectives.runtimes.runtime import RUNTIMES, Runtime
 
-__all__ = ["RUNTIMES", "Runtime", "Session"]
+__all__ = ["RUNTIMES", "Runtime"]

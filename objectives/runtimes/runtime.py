@@ -11,26 +11,14 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 import torch
-from slimfront.objectives.runtimes.artifact import Artifact
+from slimfront.objectives.artifact import Artifact
+from slimfront.objectives.sessions.session import Session, load
 from slimfront.studies.compressed import Capabilities, CompressedModel, Cut, Form, QuantizedTensor, Removal
-from slimfront.studies.encoding import Batch, Encoded, Requests
-from slimfront.studies.errors import NotFinite, StudyError
+from slimfront.studies.encoding import Batch
+from slimfront.studies.errors import StudyError
 from slimfront.studies.registry import Registry
 from slimfront.studies.schema import TargetSpec
 from torch import nn
-
-
-class Session(ABC):
-    """An artifact, loaded and ready."""
-
-    @property
-    @abstractmethod
-    def threads(self) -> int:
-        """Threads of one inference, as the runtime itself tells."""
-
-    @abstractmethod
-    def run(self, batch: Batch) -> npt.NDArray[np.float32]:
-        """Return the logits ``(rows, classes)`` of a batch whose inputs are ``(rows, tokens)``."""
 
 
 class Blueprint(ABC):
@@ -164,33 +152,9 @@ class Runtime(ABC):
             StudyError: the runtime cannot hold this module.
         """
 
-    @abstractmethod
     def load(self, artifact: Artifact) -> Session:
         """Load an artifact."""
-
-
-def run_all(session: Session, requests: Requests) -> None:
-    """Run an artifact on some requests, one after the other."""
-    for batch in requests:
-        session.run(batch)
-
-
-def read(session: Session, examples: Encoded, groups: Iterable[Sequence[int]]) -> dict[int, npt.NDArray[np.float32]]:
-    """Return the logits ``(classes,)`` of some examples by index, which are run in the given groups.
-
-    Raises:
-        NotFinite: a logit is not finite.
-        ValueError: the logits have another shape.
-    """
-    found: dict[int, npt.NDArray[np.float32]] = {}
-    for rows in groups:
-        logits = session.run(examples.batch(rows))
-        if logits.ndim != 2 or len(logits) != len(rows):
-            raise ValueError(f"the artifact's logits are not ({len(rows)}, classes): {logits.shape}")
-        if not np.isfinite(logits).all():
-            raise NotFinite("the artifact's logits are not finite")
-        found.update(zip(rows, logits, strict=True))
-    return found
+        return load(artifact)
 
 
 def require_cpu(spec: TargetSpec) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slimfront.objectives.runtimes.artifact import Artifact
+from slimfront.objectives.artifact import Artifact
 from slimfront.search.export.exporter import Exported
 from slimfront.search.front import Front, Point
 from slimfront.search.inspect.table import summary

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from slimfront.objectives.runtimes.artifact import Artifact
+from slimfront.objectives.artifact import Artifact
 from slimfront.search.export.card import written
 from slimfront.search.export.exporter import EXPORTERS, Exported, Exporter, write_record
 from slimfront.search.export.folder import CARD, record_of, require_equal

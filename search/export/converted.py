@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from slimfront.objectives.runtimes.artifact import Artifact
+from slimfront.objectives.artifact import Artifact
 from slimfront.search.answers import TOKENIZER
 from slimfront.search.export.exporter import EXPORTERS, Exported
 from slimfront.search.export.folder import Made, ModelFolder

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from slimfront.objectives.artifact import MANIFEST
 from slimfront.objectives.runtimes import RUNTIMES
-from slimfront.objectives.runtimes.artifact import MANIFEST
 from slimfront.search.front import Front, Point
 from slimfront.search.rebuild import recorded
 from slimfront.search.remeasured import MovedFront

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from slimfront.objectives.artifact import Artifact
 from slimfront.objectives.download import downloaded
-from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.search.export.card import Use, model_card
 from slimfront.search.export.exporter import Exported, Exporter, read_record, write_record
 from slimfront.studies.cache import file_sha256

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import ClassVar
 
-from slimfront.objectives.runtimes.artifact import MANIFEST, Artifact
+from slimfront.objectives.artifact import MANIFEST, Artifact
 from slimfront.search.answers import PREDICTIONS, TOKENIZER
 from slimfront.search.export.card import Use
 from slimfront.search.export.exporter import EXPORTERS, Exported, format_of

@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from slimfront.objectives.runtimes import Runtime, Session
-from slimfront.objectives.runtimes.runtime import Blueprint, run_all
+from slimfront.objectives.runtimes import Runtime
+from slimfront.objectives.runtimes.runtime import Blueprint
+from slimfront.objectives.sessions import Session
+from slimfront.objectives.sessions.session import run_all
 from slimfront.objectives.stopwatch import compared, one_at_a_time
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.domain import Value

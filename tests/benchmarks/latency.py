@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from slimfront.objectives.latency import PATIENCE
 from slimfront.objectives.rest import Rest, at_rest
-from slimfront.objectives.runtimes.runtime import run_all
+from slimfront.objectives.sessions.session import run_all
 from slimfront.objectives.stopwatch import Ratio, ratio, undisturbed
 from slimfront.search.evaluator import Evaluator
 

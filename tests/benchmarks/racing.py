@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from slimfront.objectives.runtimes.runtime import read
+from slimfront.objectives.sessions.session import read
 from slimfront.search.box import Box
 from slimfront.search.choosing import SURELY
 from slimfront.search.coordinator import REFERENCES

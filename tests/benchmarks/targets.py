@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from slimfront.objectives.runtimes import RUNTIMES, Session
+from slimfront.objectives.runtimes import RUNTIMES
+from slimfront.objectives.sessions import Session
 from slimfront.objectives.stopwatch import interleaved, median, one_at_a_time, ratio
 from slimfront.search.evaluator import Evaluator
 from slimfront.search.moving import lacking

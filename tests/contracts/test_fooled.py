@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from slimfront.objectives.runtimes import RUNTIMES, Session
-from slimfront.objectives.runtimes.artifact import MANIFEST, Artifact
-from slimfront.objectives.runtimes.runtime import read
+from slimfront.objectives.artifact import MANIFEST, Artifact
+from slimfront.objectives.runtimes import RUNTIMES
+from slimfront.objectives.sessions import Session
+from slimfront.objectives.sessions.session import read
 from slimfront.objectives.stopwatch import interleaved, ratio
 from slimfront.search.plan import check, describe_plan
 from slimfront.spaces.space import Space
@@ -83,6 +84,8 @@ def test_an_artifact_with_a_flipped_bit(files: Callable[[str], Artifact]) -> Non
 def test_outputs_that_are_not_finite(bad: float) -> None:
     class Broken(Session):
         threads = 1
+
+        def __init__(self) -> None: ...
 
         def run(self, batch: Batch) -> Any:
             return np.full((len(batch["input_ids"]), 2), bad, dtype=np.float32)

@@ -16,9 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from slimfront.objectives.artifact import Artifact
 from slimfront.objectives.objective import OBJECTIVES, Context
-from slimfront.objectives.runtimes import RUNTIMES, Session
-from slimfront.objectives.runtimes.artifact import Artifact
+from slimfront.objectives.runtimes import RUNTIMES
+from slimfront.objectives.sessions import Session
+from slimfront.spaces.draft import Draft
 from slimfront.spaces.space import Space
 from slimfront.spaces.structure import walk
 from slimfront.studies.encoding import Batch, Encoded
@@ -60,7 +62,6 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Artifa
         found[name] = (
             artifact,
             Context(
-                runtime=runtime,
                 session=runtime.load(artifact),
                 examples=examples(),
                 batch=1,
@@ -163,6 +164,20 @@ def test_memory_grows_with_the_files(measured: dict[str, tuple[Artifact, Context
     }
     assert found["dense"].value > measured["dense"][0].size()
     assert all(one.interval and one.interval[1] < 1.5 * one.interval[0] for one in found.values())
+
+
+def test_the_code_of_a_class_is_not_counted_as_memory(tmp_path: Path) -> None:
+    """Transformers imports a model's file, and with it much else, only when it is asked for its class."""
+    module, inputs = make_encoder("bert"), example_inputs()
+    runtime = RUNTIMES.get("pytorch", where="x")(TargetSpec(runtime="pytorch"))
+    draft = Draft(walk(module, inputs), {}, runtime.supports(), "f32")
+    codes = codes_of(module, runtime.supports())
+    artifact = runtime.prepare(module, inputs, {}, {}, "memory").lower(draft.stitch(module, codes), tmp_path / "model")
+    request = ({name: value.numpy() for name, value in inputs.items()},)
+    context = Context(runtime.load(artifact), examples(), 1, request, None, request, {}, 1.0)
+    found = OBJECTIVES.get("memory", where="x")().measure(artifact, context)
+    # Without the model the code alone takes 150 MB.
+    assert artifact.size() < found.value < 60e6
 
 
 def test_throughput_is_for_each_sentence(

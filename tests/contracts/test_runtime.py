@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from slimfront.objectives.artifact import Artifact
 from slimfront.objectives.runtimes import RUNTIMES
-from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.objectives.runtimes.runtime import Blueprint
 from slimfront.spaces.assembly import assembled
 from slimfront.spaces.axes.bits import offers

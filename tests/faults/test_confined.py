@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from slimfront.objectives.runtimes.artifact import MANIFEST, Artifact, _sum
+from slimfront.objectives.artifact import MANIFEST, Artifact, _sum
 from slimfront.search.answers import PREDICTIONS, readable_logits
 from slimfront.search.engines.raytune.engine import SETTINGS
 from slimfront.search.export import verify

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from slimfront.objectives.artifact import Artifact
 from slimfront.objectives.runtimes import RUNTIMES
-from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.search.answers import PREDICTIONS, readable_logits
 from slimfront.search.bank import Level
 from slimfront.search.evaluator import Evaluator

@@ -94,7 +94,7 @@ def not_finite_measurement(_found: Json, _server: Trivial) -> Json:
 
 def misshapen(_found: Json, _server: Trivial) -> Json:
     import numpy as np
-    from slimfront.objectives.runtimes.runtime import read
+    from slimfront.objectives.sessions.session import read
 
     class Wrong:
         def run(self, _batch: object) -> Any:

@@ -15,7 +15,6 @@ from slimfront.search.tournament import HEAT, LONG, MORE, OCCASIONS, Effort, alo
 from slimfront.search.trial import Trial
 from slimfront.spaces.configuration import Configuration
 from slimfront.studies.errors import SlimfrontError
-from slimfront.studies.schema import TargetSpec
 
 
 def told(times: Any, tokens: int = 1, waited: float = 0.0) -> dict[str, Any]:
@@ -96,7 +95,7 @@ def test_the_interval_holds_what_other_occasions_find(count: int) -> None:
 def test_a_process_that_fails_is_named(tmp_path: Path) -> None:
     request = ({"input_ids": np.ones((1, 4), dtype=np.int64)},)
     with pytest.raises(SlimfrontError, match=r"manifest\.json") as caught:
-        occasion(TargetSpec(), [(tmp_path / "nowhere", request)], math.inf, 0.0, 0.1, 1)
+        occasion([(tmp_path / "nowhere", request)], math.inf, 0.0, 0.1, 1)
     assert "nowhere" in str(caught.value) and caught.value.exit_code == 4
 
 

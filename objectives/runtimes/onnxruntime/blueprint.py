@@ -6,15 +6,14 @@ from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 import torch
-from slimfront.objectives.runtimes.artifact import Artifact
+from slimfront.objectives.artifact import Artifact
 from slimfront.objectives.runtimes.onnxruntime.execution import node_times
 from slimfront.objectives.runtimes.onnxruntime.parameters import payload
 from slimfront.objectives.runtimes.onnxruntime.template import Template, joined
 from slimfront.objectives.runtimes.runtime import Blueprint
+from slimfront.objectives.sessions.onnxruntime import MODEL
 from slimfront.studies.compressed import CompressedModel, Cut, Form, QuantizedTensor
 from slimfront.studies.encoding import Batch
-
-MODEL = "model.onnx"
 
 
 class OnnxBlueprint(Blueprint):

@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from slimfront.objectives.sessions.onnxruntime import session
 from slimfront.studies.compressed import Form
 from slimfront.studies.encoding import Batch
 
@@ -18,7 +19,6 @@ from slimfront.studies.encoding import Batch
 BLOCKS, LEAST = (256, 128, 64, 32, 16), 16
 PADDED = 32
 WARM_UP = 3
-QUIET = 3
 
 
 def is_dynamic(form: Form) -> bool:
@@ -46,26 +46,6 @@ def kernel_of(form: Form) -> str:
     if form.bits >= 16:
         return "f32"
     return "u8" if is_dynamic(form) else f"u{form.bits}/{block_of(form, True)}"
-
-
-def session(model: bytes | str, options: Mapping[str, Any], profile: Path | None = None) -> Any:
-    """Return an inference session.
-
-    Args:
-        model: The model's bytes, or its path.
-        options: As in the artifact: ``threads``.
-        profile: Where to write how long each node takes.
-    """
-    import onnxruntime
-
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = int(options["threads"])
-    settings.inter_op_num_threads = 1
-    settings.log_severity_level = QUIET
-    if profile is not None:
-        settings.enable_profiling = True
-        settings.profile_file_prefix = str(profile)
-    return onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
 
 
 def node_times(

@@ -9,15 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from slimfront.objectives.runtimes.artifact import Artifact
-from slimfront.objectives.runtimes.onnxruntime.execution import kernel_of, session
-from slimfront.objectives.runtimes.runtime import RUNTIMES, Runtime, Session, compared, require_cpu, unclear, without
+from slimfront.objectives.runtimes.onnxruntime.execution import kernel_of
+from slimfront.objectives.runtimes.runtime import RUNTIMES, Runtime, compared, require_cpu, unclear, without
+from slimfront.objectives.sessions.onnxruntime import session
 from slimfront.studies.cache import cached
 from slimfront.studies.compressed import Capabilities, CompressedModel, Cut, Form, Removal
-from slimfront.studies.encoding import Batch
 from slimfront.studies.errors import MissingError
 from slimfront.studies.schema import TargetSpec
 from torch import nn
@@ -28,22 +25,6 @@ if TYPE_CHECKING:
 # Counted up when the template's form changes: templates in the cache are then made anew.
 TEMPLATE_VERSION = 3
 REMOVABLE = "blocks.json"
-
-
-class OnnxSession(Session):
-    """An inference session."""
-
-    def __init__(self, artifact: Artifact, model: str) -> None:
-        self._session = session(str(artifact.folder / model), artifact.options)
-
-    @property
-    def threads(self) -> int:
-        """See :attr:`Session.threads`."""
-        return int(self._session.get_session_options().intra_op_num_threads)
-
-    def run(self, batch: Batch) -> npt.NDArray[np.float32]:
-        """See :meth:`Session.run`."""
-        return np.array(self._session.run(None, dict(batch))[0], dtype=np.float32)
 
 
 @RUNTIMES.register("onnxruntime")
@@ -121,12 +102,6 @@ class OnnxRuntime(Runtime):
             **_versions(),
         }
         return OnnxBlueprint(Template.load(cached("onnxruntime", key, build)), cuts, self._threads)
-
-    def load(self, artifact: Artifact) -> OnnxSession:
-        """See :meth:`Runtime.load`."""
-        from slimfront.objectives.runtimes.onnxruntime.blueprint import MODEL
-
-        return OnnxSession(artifact, MODEL)
 
 
 def _versions() -> dict[str, Any]:

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from slimfront.objectives.runtimes.artifact import Artifact
+from slimfront.objectives.artifact import Artifact
 from slimfront.objectives.runtimes.openvino.execution import PRODUCT_NODES, mode_of, node_times, options
-from slimfront.objectives.runtimes.openvino.image import MODEL, WEIGHTS
 from slimfront.objectives.runtimes.openvino.layers import aligned
 from slimfront.objectives.runtimes.openvino.parameters import READS, payload
 from slimfront.objectives.runtimes.openvino.template import Template
 from slimfront.objectives.runtimes.runtime import Blueprint
+from slimfront.objectives.sessions.openvino import MODEL, WEIGHTS
 from slimfront.studies.compressed import CompressedModel, Cut, Form, QuantizedTensor
 from slimfront.studies.encoding import Batch
 from torch import nn

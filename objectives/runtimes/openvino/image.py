@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from slimfront.objectives.runtimes.graph import Bytes, Edge, Graph
+from slimfront.objectives.sessions.openvino import MODEL, WEIGHTS
 from slimfront.studies.errors import StudyError, one_line
 from slimfront.studies.models import quiet
 from torch import nn
 
-MODEL, WEIGHTS = "openvino_model.xml", "openvino_model.bin"
 INTEGERS = {"i64": np.int64, "i32": np.int32}
 
 

@@ -8,19 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.objectives.runtimes.openvino.blueprint import OpenVinoBlueprint
 from slimfront.objectives.runtimes.openvino.execution import kernel_of, mode_of
-from slimfront.objectives.runtimes.openvino.image import MODEL
 from slimfront.objectives.runtimes.openvino.template import Template
 from slimfront.objectives.runtimes.openvino.tracing import removable, trace
-from slimfront.objectives.runtimes.runtime import RUNTIMES, Runtime, Session, compared, require_cpu, unclear, without
+from slimfront.objectives.runtimes.runtime import RUNTIMES, Runtime, compared, require_cpu, unclear, without
+from slimfront.objectives.sessions.openvino import capabilities
 from slimfront.studies.cache import cached
 from slimfront.studies.compressed import Capabilities, CompressedModel, Cut, Form, Removal
-from slimfront.studies.encoding import Batch
 from slimfront.studies.errors import MissingError
 from slimfront.studies.schema import TargetSpec
 from torch import nn
@@ -28,49 +24,7 @@ from torch import nn
 # Counted up when the template's form changes: templates in the cache are then made anew.
 TEMPLATE_VERSION = 4
 REMOVABLE = "blocks.json"
-# How often a model whose answers are no numbers is loaded again before that is believed.
-RELOADS = 3
 PRECISIONS = {"BF16": "bf16", "FP16": "f16"}
-
-
-class OpenVinoSession(Session):
-    """A compiled model with one inference request.
-
-    Some models read memory that nobody has written, it seems: where something that is not a number was left there,
-    no answer of the session is one either (seen of a model of 96 channels, in 3 of 125 loads after memory had been
-    filled so on purpose): the model is then loaded again, to another place.
-    """
-
-    def __init__(self, artifact: Artifact) -> None:
-        self._artifact = artifact
-        self._request = self._load()
-
-    def _load(self) -> Any:
-        import openvino as ov
-
-        core = ov.Core()
-        # Without a memory map the files may be removed while the session lives.
-        core.set_property({"ENABLE_MMAP": False})
-        model = core.read_model(str(self._artifact.folder / MODEL))
-        return core.compile_model(model, "CPU", dict(self._artifact.options)).create_infer_request()
-
-    @property
-    def threads(self) -> int:
-        """See :attr:`Session.threads`."""
-        return int(self._request.get_compiled_model().get_property("INFERENCE_NUM_THREADS"))
-
-    def run(self, batch: Batch) -> npt.NDArray[np.float32]:
-        """See :meth:`Session.run`."""
-        found = self._infer(batch)
-        for _ in range(RELOADS):
-            if np.isfinite(found).all() or not (self._artifact.folder / MODEL).is_file():
-                break
-            self._request = self._load()
-            found = self._infer(batch)
-        return found
-
-    def _infer(self, batch: Batch) -> npt.NDArray[np.float32]:
-        return np.array(self._request.infer(batch)[0], dtype=np.float32)
 
 
 @RUNTIMES.register("openvino")
@@ -87,9 +41,7 @@ class OpenVino(Runtime):
 
     def supports(self) -> Capabilities:
         """See :meth:`Runtime.supports`; u3 and u6 are packed but run at floating-point speed."""
-        import openvino as ov
-
-        found = ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        found = capabilities()
         precisions = tuple(name for key, name in PRECISIONS.items() if key in found)
         return Capabilities((2, 3, 4, 6, 8, 16, 32), (128, 64, 32), ("f32", *precisions), static=(8,))
 
@@ -146,10 +98,6 @@ class OpenVino(Runtime):
 
         template = Template.load(cached("openvino", {**key, "template": TEMPLATE_VERSION}, build))
         return OpenVinoBlueprint(template, cuts, module, self._threads)
-
-    def load(self, artifact: Artifact) -> OpenVinoSession:
-        """See :meth:`Runtime.load`."""
-        return OpenVinoSession(artifact)
 
 
 def _check(

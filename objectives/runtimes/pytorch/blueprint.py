@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from slimfront.objectives.runtimes.artifact import Artifact
+from slimfront.objectives.artifact import Artifact
 from slimfront.objectives.runtimes.pytorch import file, load
 from slimfront.objectives.runtimes.pytorch.execution import profiled
 from slimfront.objectives.runtimes.runtime import Blueprint
 from slimfront.objectives.runtimes.twins import Gap
+from slimfront.objectives.sessions.pytorch import RECIPE
 from slimfront.studies.compressed import CompressedModel, Cut, Form, QuantizedTensor
 from slimfront.studies.encoding import Batch
 from torch import nn
@@ -22,7 +23,7 @@ from torch import nn
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-CONFIG, RECIPE, WEIGHTS, LOADER = "config.json", "compressed.json", "model.safetensors", "load.py"
+CONFIG, WEIGHTS, LOADER = "config.json", "model.safetensors", "load.py"
 DIGITS = 9
 # A module's path and the attribute that is set there.
 Attribute = tuple[str, str]

@@ -8,40 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from slimfront.objectives.runtimes.artifact import Artifact
 from slimfront.objectives.runtimes.pytorch.blueprint import Attribute, PyTorchBlueprint
-from slimfront.objectives.runtimes.pytorch.execution import logits
-from slimfront.objectives.runtimes.pytorch.load import load
-from slimfront.objectives.runtimes.runtime import RUNTIMES, Runtime, Session, compared
+from slimfront.objectives.runtimes.runtime import RUNTIMES, Runtime, compared
 from slimfront.objectives.runtimes.twins import Gap
 from slimfront.studies.compressed import Capabilities, CompressedModel, Cut, Form, Removal
-from slimfront.studies.encoding import Batch
 from slimfront.studies.errors import MissingError, StudyError
 from slimfront.studies.schema import TargetSpec
-from slimfront.studies.threads import torch_threads
 from torch import nn
-
-
-class PyTorchSession(Session):
-    """A loaded module."""
-
-    def __init__(self, artifact: Artifact) -> None:
-        self._device, self._threads = str(artifact.options["device"]), int(artifact.options["threads"])
-        self._model = load(artifact.folder).to(self._device)
-
-    @property
-    def threads(self) -> int:
-        """See :attr:`Session.threads`."""
-        with torch_threads(self._threads):
-            return torch.get_num_threads()
-
-    def run(self, batch: Batch) -> npt.NDArray[np.float32]:
-        """See :meth:`Session.run`."""
-        with torch_threads(self._threads):
-            return logits(self._model, batch, self._device)
 
 
 @RUNTIMES.register("pytorch")
@@ -112,10 +86,6 @@ class PyTorch(Runtime):
             batch = {name: value.numpy() for name, value in example.items()}
             compared(self.load(artifact).run(batch), module, example, "the loaded folder")
         return blueprint
-
-    def load(self, artifact: Artifact) -> PyTorchSession:
-        """See :meth:`Runtime.load`."""
-        return PyTorchSession(artifact)
 
 
 def _gaps(module: nn.Module, cuts: Mapping[str, Cut]) -> Iterator[tuple[Attribute, Gap]]:

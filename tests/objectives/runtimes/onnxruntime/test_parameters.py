@@ -6,9 +6,9 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from slimfront.objectives.runtimes.onnxruntime.execution import session
 from slimfront.objectives.runtimes.onnxruntime.parameters import Feed, Use, payload, write
 from slimfront.objectives.runtimes.onnxruntime.template import IR_VERSION, joined
+from slimfront.objectives.sessions.onnxruntime import session
 from slimfront.spaces.quantizers.affine import Affine
 from slimfront.studies.compressed import Form
 

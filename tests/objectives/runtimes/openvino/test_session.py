@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 from slimfront.objectives.runtimes import RUNTIMES
-from slimfront.objectives.runtimes.openvino import runtime as openvino
-from slimfront.objectives.runtimes.openvino.runtime import RELOADS, OpenVinoSession
+from slimfront.objectives.sessions import openvino
+from slimfront.objectives.sessions.openvino import RELOADS, OpenVinoSession
 from slimfront.spaces.draft import Draft
 from slimfront.spaces.structure import walk
 from slimfront.studies.schema import TargetSpec
