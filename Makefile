@@ -57,7 +57,7 @@ types:
 
 # Two at a time, a file each; torch keeps to one thread, or the two would fight over the cores.
 unit:
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 slow: install $(VENV)/phones
 	PYTHONPATH=$(abspath $(VENV)/phones) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m slow

@@ -17,7 +17,23 @@ DECODERS = ("gpt2", "llama")
 ENCODERS = ("bert", "distilbert", "roberta", "modernbert", "mpnet")
 GOOD = ["brilliant", "warm", "funny", "clever", "moving", "fresh", "superb", "lovely"]
 BAD = ["dull", "cold", "tedious", "clumsy", "boring", "stale", "awful", "ugly"]
+# Files that take minutes begin first: begun last, each would keep the other process waiting for it.
+LONGEST = (
+    "test_readme",
+    "test_search",
+    "test_targets",
+    "test_going_on",
+    "test_guide",
+    "test_cli",
+    "test_runtime",
+    "test_ray",
+)
 PLAIN = ["the", "film", "a", "story", "with", "actor", "scene", "and", "camera", "this", "movie", "plot"]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of the longest files first."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 @pytest.fixture(scope="session", autouse=True)
