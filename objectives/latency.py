@@ -11,9 +11,6 @@ from slimfront.objectives.rest import at_rest
 from slimfront.objectives.stopwatch import Ratio, median, percentiles, ratio, undisturbed
 from slimfront.studies.encoding import widths
 
-# Seconds for which a measurement waits for the machine to come to rest.
-PATIENCE = 2.0
-
 
 @OBJECTIVES.register("latency")
 class Latency(Objective):
@@ -33,10 +30,12 @@ class Latency(Objective):
     def measure(self, artifact: Artifact, context: Context) -> Measurement:  # noqa: ARG002
         """See :meth:`Objective.measure`."""
         runs, threads = [context.run_dense, context.run], context.session.threads
-        (dense, own), around = at_rest(runs, threads, context.rest.level, PATIENCE)
+        (dense, own), around = at_rest(runs, threads, context.rest.level, context.rest.patience)
         base, count = context.dense.get("latency"), len(context.requests)
         around |= {"tokens": widths(context.requests), "dense": undisturbed(dense)}
-        context.rest.saw(undisturbed(dense))
+        waited = around["waited"]
+        assert isinstance(waited, float)
+        context.rest.saw(undisturbed(dense), waited)
         # Runs through several requests tell nothing of how long one of them may take.
         tail = percentiles(own) if count == 1 else {}
         if base is None:

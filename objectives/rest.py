@@ -14,24 +14,36 @@ from slimfront.objectives.stopwatch import LEAST_ROUNDS, SECONDS, Run, Times, co
 AT_REST = 1.15
 # Seconds between two looks whether the machine is at rest, and runs of a look.
 POLL, LOOK = 0.25, 3
+# Seconds for which one measurement waits for rest, and the share of a search's time that all of them may wait.
+PATIENCE, SHARE = 2.0, 0.1
 # So many of the last measurements tell what rest is: where a machine has become slower for good, so has its rest.
 MEMORY = 16
 
 
 class Rest:
-    """How long the dense model takes while the machine is at rest, as far as the last measurements tell."""
+    """How long the dense model takes while the machine is at rest, as far as the last measurements tell.
+
+    It knows, too, for how long rest may be waited for: models that take a moment to evaluate are not worth long waits.
+    """
 
     def __init__(self) -> None:
         self._seen: deque[float] = deque(maxlen=MEMORY)
+        self._begun, self._waited = time.monotonic(), 0.0
 
     @property
     def level(self) -> float:
         """Its milliseconds; infinite where nothing was measured."""
         return min(self._seen, default=math.inf)
 
-    def saw(self, milliseconds: float) -> None:
-        """Take in what it took in another measurement."""
+    @property
+    def patience(self) -> float:
+        """Seconds that the next measurement may wait."""
+        return max(0.0, min(PATIENCE, SHARE * (time.monotonic() - self._begun) - self._waited))
+
+    def saw(self, milliseconds: float, waited: float) -> None:
+        """Take in what it took in another measurement, and for how many seconds rest was waited for."""
         self._seen.append(milliseconds)
+        self._waited += waited
 
 
 def at_rest(
@@ -63,10 +75,11 @@ def at_rest(
             time.sleep(POLL)
         waited = time.monotonic() - begun
         found = compared(runs, threads, seconds, least)
-        found[1]["waited"] = round(waited, 2)
         if best is None or undisturbed(found[0][0]) < undisturbed(best[0][0]):
             best = found
-    return best[0], best[1] | ({"disturbed": True} if undisturbed(best[0][0]) > AT_REST * rest else {})
+    times, around = best
+    around |= {"waited": round(waited, 2)} | ({"disturbed": True} if undisturbed(times[0]) > AT_REST * rest else {})
+    return times, around
 
 
 def _look(run: Run) -> float:

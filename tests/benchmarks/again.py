@@ -83,14 +83,24 @@ def read_again(run: Run, points: list[Point], dense: Path) -> dict[int, float]:
     return found
 
 
-def ratios(points: list[Point], told: Json, first: Mapping[int, Json], base: float) -> list[Pair]:
-    """Return the latencies relative to the dense model's, as first told by trial and as measured anew."""
-    second = {entry["trial"]: entry["latency"] / told["dense"]["latency"] for entry in told["front"] + told["others"]}
-    values = {p.trial: (*first[p.trial]["interval"], first[p.trial]["value"]) for p in points if p.trial in first}
-    return [
-        Pair(*(number / base for number in (low, high, value)), second[trial])
-        for trial, (low, high, value) in values.items()
-    ]
+def ratios(points: list[Point], told: Json, first: Mapping[int, Json], base: float, rest: bool) -> list[Pair]:
+    """Return the latencies relative to the dense model's, as first told by trial and as measured anew.
+
+    Args:
+        points: The points.
+        told: What was measured anew.
+        first: What was measured first.
+        base: The dense model's latency then.
+        rest: Whether those are asked for whose machine came to rest, or those that are marked because it did not.
+    """
+    entries = {entry["trial"]: entry for entry in told["front"] + told["others"]}
+    pairs = []
+    for trial in (point.trial for point in points if point.trial in first):
+        if rest == ("disturbed" not in entries[trial]["conditions"]["latency"]):
+            numbers = (*first[trial]["interval"], first[trial]["value"])
+            second = entries[trial]["latency"] / told["dense"]["latency"]
+            pairs.append(Pair(*(number / base for number in numbers), second))
+    return pairs
 
 
 def row(title: str, pairs: list[Pair]) -> list[str]:
@@ -117,17 +127,17 @@ def main(folder: Path) -> None:
         if p.trial in before
     ]
     pairs = {
-        "latency ratio, as the trial measured it": [p for once in told for p in ratios(points, once, measured, base)],
-        "latency ratio, of the last tournament": [
-            p for once in told for p in ratios(points, once, records.final(), base)
-        ],
-        "held-out accuracy": accuracies,
+        f"latency ratio, {title}, {state}": [p for once in told for p in ratios(points, once, first, base, rest)]
+        for title, first in {"of the trial": measured, "of the last tournament": records.final()}.items()
+        for state, rest in {"measured anew at rest": True, "measured anew and marked noisy": False}.items()
     }
+    pairs["held-out accuracy"] = accuracies
     rows = [row(title, found) for title, found in pairs.items() if found]
     text = f"""
 The front of a search ({len(points)} points without the dense model), its latencies measured {TIMES} times more by
 `slimfront remeasure`, its held-out accuracies by a worker, each in a process of its own: the share of
 second values that lie in the first 95 % interval, by how much both differ, and half the width of the first interval.
+Where the dense model takes more than 1.15 times as long as it does at rest, until patience is out, a latency is marked.
 """
     header = (
         "number",

@@ -13,8 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from slimfront.objectives.latency import PATIENCE
-from slimfront.objectives.rest import Rest, at_rest
+from slimfront.objectives.rest import PATIENCE, Rest, at_rest
 from slimfront.objectives.sessions.session import run_all
 from slimfront.objectives.stopwatch import Ratio, ratio, undisturbed
 from slimfront.search.evaluator import Evaluator
@@ -77,7 +76,7 @@ def measured(path: Path, count: int, dense: Run, own: Run, rest: Rest) -> list[R
     found = [Ratio(*entry) for entry in json.loads(path.read_text())] if path.is_file() else []
     while len(found) < count:
         (base, times), _ = at_rest([dense, own], 1, rest.level, PATIENCE)
-        rest.saw(undisturbed(base))
+        rest.saw(undisturbed(base), 0.0)
         found.append(ratio(times, base))
         path.write_text(json.dumps([(one.value, one.low, one.high) for one in found]))
     return found

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from slimfront.objectives.rest import AT_REST, MEMORY, Rest, at_rest
+from slimfront.objectives.rest import AT_REST, MEMORY, PATIENCE, Rest, at_rest
 from slimfront.objectives.stopwatch import undisturbed
 
 
@@ -27,7 +27,7 @@ def test_a_measurement_waits_for_rest_and_is_repeated_where_it_was_disturbed(mon
     slept = told(monkeypatch, [15.0, 14.0, 9.1, 9.0], [14.0, 9.5, 1.0])
     times, around = at_rest([lambda: None, lambda: None], 1, rest=9.0, patience=5.0)
     assert undisturbed(times[0]) == 9.5 < AT_REST * 9.0 and len(slept) == 2
-    assert around == {"load": 0.0, "waited": sum(slept)}
+    assert around == {"load": 0.0, "waited": sum(slept)} and sum(slept) > 0
 
 
 def test_patience_has_an_end_and_the_least_disturbed_counts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,8 +47,21 @@ def test_a_machine_that_became_slower_for_good_has_a_rest_of_its_own() -> None:
     rest = Rest()
     assert rest.level == math.inf
     for milliseconds in (9.0, 10.0, 12.0):
-        rest.saw(milliseconds)
+        rest.saw(milliseconds, 0.0)
     assert rest.level == 9.0
     for _ in range(MEMORY):
-        rest.saw(12.0)
+        rest.saw(12.0, 0.0)
     assert rest.level == 12.0
+
+
+def test_waiting_takes_a_tenth_of_the_time_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("slimfront.objectives.rest.time.monotonic", lambda: now[0])
+    rest = Rest()
+    assert rest.patience == 0.0
+    now[0] += 8.0
+    assert rest.patience == pytest.approx(0.8)
+    rest.saw(9.0, 0.7)
+    assert rest.patience == pytest.approx(0.1)
+    now[0] += 600.0
+    assert rest.patience == PATIENCE
