@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import re
 from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from statistics import median
 
@@ -48,11 +49,7 @@ class Memory(Objective):
         Raises:
             RuntimeError: a process ended without an answer.
         """
-        # A server that has imported the libraries is forked for each process: this one holds other models.
-        server = multiprocessing.get_context("forkserver")
-        imports = SESSIONS.get(artifact.runtime, where="artifact").imports(artifact)
-        server.set_forkserver_preload([__name__, *imports])
-        found = []
+        server, found = _server(artifact), []
         for _ in range(PROCESSES):
             reader, writer = server.Pipe(duplex=False)
             process = server.Process(target=_tell, args=(artifact.folder, context.requests, writer))
@@ -66,6 +63,14 @@ class Memory(Objective):
                 process.join()
         # Told to samplers is what is the same whenever it is measured.
         return Measurement(median(found), self.unit, (min(found), max(found)), steer=float(artifact.size()))
+
+
+def _server(artifact: Artifact) -> ForkServerContext:
+    """Return a server that has imported the libraries and is forked for each process: this one holds other models."""
+    server, kind = multiprocessing.get_context("forkserver"), SESSIONS.get(artifact.runtime, where="artifact")
+    # The session's own file first: it keeps OpenVINO from reporting that it is imported.
+    server.set_forkserver_preload([__name__, kind.__module__, *kind.imports(artifact)])
+    return server
 
 
 def _tell(folder: Path, requests: Requests, writer: Connection) -> None:

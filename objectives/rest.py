@@ -14,7 +14,7 @@ from slimfront.objectives.stopwatch import LEAST_ROUNDS, SECONDS, Run, Times, co
 AT_REST = 1.15
 # Seconds between two looks whether the machine is at rest, and runs of a look.
 POLL, LOOK = 0.25, 3
-# Seconds for which one measurement waits for rest, and the share of a search's time that all of them may wait.
+# Seconds for which one measurement waits for rest, and the share of a worker's time that all of its may wait.
 PATIENCE, SHARE = 2.0, 0.1
 # So many of the last measurements tell what rest is: where a machine has become slower for good, so has its rest.
 MEMORY = 16
@@ -71,7 +71,7 @@ def at_rest(
     stop = begun + patience
     best: tuple[Times, dict[str, object]] | None = None
     while best is None or (undisturbed(best[0][0]) > AT_REST * rest and time.monotonic() < stop):
-        while math.isfinite(rest) and _look(runs[0]) > AT_REST * rest and time.monotonic() < stop:
+        while math.isfinite(rest) and time.monotonic() < stop and _look(runs[0]) > AT_REST * rest:
             time.sleep(POLL)
         waited = time.monotonic() - begun
         found = compared(runs, threads, seconds, least)

@@ -20,9 +20,11 @@ class PyTorchSession(Session):
 
     def __init__(self, artifact: Artifact) -> None:
         from slimfront.objectives.runtimes.pytorch.load import load
+        from slimfront.studies.threads import torch_threads
 
         self._device, self._threads = str(artifact.options["device"]), int(artifact.options["threads"])
-        self._model = load(artifact.folder).to(self._device)
+        with torch_threads(self._threads):
+            self._model = load(artifact.folder).to(self._device)
 
     @classmethod
     def imports(cls, artifact: Artifact) -> tuple[str, ...]:

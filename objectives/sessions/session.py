@@ -45,7 +45,7 @@ class Session(ABC):
         """Return the logits ``(rows, classes)`` of a batch whose inputs are ``(rows, tokens)``."""
 
 
-SESSIONS: Registry[Session] = Registry("runtime", "slimfront.objectives.sessions")
+SESSIONS: Registry[Session] = Registry("session", "slimfront.objectives.sessions")
 
 
 def load(artifact: Artifact) -> Session:

@@ -91,7 +91,7 @@ def ratios(points: list[Point], told: Json, first: Mapping[int, Json], base: flo
         told: What was measured anew.
         first: What was measured first.
         base: The dense model's latency then.
-        rest: Whether those are asked for whose machine came to rest, or those that are marked because it did not.
+        rest: Whether those are asked for whose machine came to rest, or those where it did not.
     """
     entries = {entry["trial"]: entry for entry in told["front"] + told["others"]}
     pairs = []
@@ -129,7 +129,7 @@ def main(folder: Path) -> None:
     pairs = {
         f"latency ratio, {title}, {state}": [p for once in told for p in ratios(points, once, first, base, rest)]
         for title, first in {"of the trial": measured, "of the last tournament": records.final()}.items()
-        for state, rest in {"measured anew at rest": True, "measured anew and marked noisy": False}.items()
+        for state, rest in {"measured anew at rest": True, "measured anew, machine not at rest": False}.items()
     }
     pairs["held-out accuracy"] = accuracies
     rows = [row(title, found) for title, found in pairs.items() if found]

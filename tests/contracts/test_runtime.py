@@ -13,6 +13,7 @@ import torch
 from slimfront.objectives.artifact import Artifact
 from slimfront.objectives.runtimes import RUNTIMES
 from slimfront.objectives.runtimes.runtime import Blueprint
+from slimfront.objectives.sessions import SESSIONS
 from slimfront.spaces.assembly import assembled
 from slimfront.spaces.axes.bits import offers
 from slimfront.spaces.axes.vocabulary import REMOVED
@@ -46,6 +47,10 @@ def require_known_sizes(blueprint: Blueprint, artifact: Artifact, draft: Draft, 
     assert artifact.size() == blueprint.size(forms, draft.kept, draft.skipped)
     blocks = [blueprint.frame_size({}, {name}) - blueprint.frame_size({}) for name in draft.skipped]
     assert blueprint.frame_size(draft.kept, draft.skipped) == blueprint.frame_size(draft.kept) + sum(blocks)
+
+
+def test_what_a_runtime_makes_a_session_runs() -> None:
+    assert RUNTIMES.names() == SESSIONS.names()
 
 
 @pytest.mark.parametrize(("name", "kind"), list(_pairs()))

@@ -105,6 +105,7 @@ class Payload:
 WAYS = {
     "worker": "from slimfront.search.worker import Server; Server(sys.stdout).warm_up()",
     "runtime": "import slimfront.objectives.runtimes.openvino",
+    "session": "from slimfront.objectives.sessions import SESSIONS; SESSIONS.names()",
     "deployed": "import slimfront.search.export.fresh.openvino",
 }
 
@@ -120,6 +121,22 @@ print(sys.modules["openvino_telemetry"], threading.active_count())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["None", "1"]
+
+
+def test_where_memory_is_measured_nothing_is_reported(tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    found = "[sys.modules.get('openvino_telemetry'), 'openvino' in sys.modules]"
+    child = f"import sys; open({str(told)!r}, 'w').write(str({found}))"
+    code = f"""
+from pathlib import Path
+from slimfront.objectives.artifact import Artifact
+from slimfront.objectives.memory import _server
+process = _server(Artifact(Path(), {{}}, "openvino", {{}})).Process(target=exec, args=({child!r},))
+process.start()
+process.join()
+"""
+    subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.read_text() == "[None, True]"
 
 
 def test_ray_reports_nothing_to_its_makers(monkeypatch: pytest.MonkeyPatch) -> None:
