@@ -33,9 +33,7 @@ class Latency(Objective):
         (dense, own), around = at_rest(runs, threads, context.rest.level, context.rest.patience)
         base, count = context.dense.get("latency"), len(context.requests)
         around |= {"tokens": widths(context.requests), "dense": undisturbed(dense)}
-        waited = around["waited"]
-        assert isinstance(waited, float)
-        context.rest.saw(undisturbed(dense), waited)
+        context.rest.saw(undisturbed(dense), around["waited"])
         # Runs through several requests tell nothing of how long one of them may take.
         tail = percentiles(own) if count == 1 else {}
         if base is None:

@@ -6,6 +6,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Sequence
+from typing import Any
 
 from slimfront.objectives.stopwatch import LEAST_ROUNDS, SECONDS, Run, Times, compared, undisturbed
 
@@ -53,7 +54,7 @@ def at_rest(
     patience: float,
     seconds: float = SECONDS,
     least: int = LEAST_ROUNDS,
-) -> tuple[Times, dict[str, object]]:
+) -> tuple[Times, dict[str, Any]]:
     """Time some runs as :func:`~slimfront.objectives.stopwatch.compared` does, once the machine has come to rest.
 
     Where it does not, or does not stay at rest, they are timed again until patience is out; what was disturbed least
@@ -69,7 +70,7 @@ def at_rest(
     """
     begun = time.monotonic()
     stop = begun + patience
-    best: tuple[Times, dict[str, object]] | None = None
+    best: tuple[Times, dict[str, Any]] | None = None
     while best is None or (undisturbed(best[0][0]) > AT_REST * rest and time.monotonic() < stop):
         while math.isfinite(rest) and time.monotonic() < stop and _look(runs[0]) > AT_REST * rest:
             time.sleep(POLL)
