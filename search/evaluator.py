@@ -342,10 +342,12 @@ class Evaluator:
             found["accuracy"] |= {"change": paired.to_json(), "right": packed(context.predictions() == labels)}
         return found
 
-    def timed(self, heat: Sequence[tuple[Configuration, Path]], dense: Path, rest: float, patience: float) -> Json:
+    def timed(
+        self, heat: Sequence[tuple[Configuration, Path]], dense: Path, rest: float, patience: float, rounds: int
+    ) -> Json:
         """Time some artifacts in the same rounds as the dense one; see :func:`slimfront.search.tournament.timed`."""
         others = [(folder, self.requests(self.reader(configuration))) for configuration, folder in heat]
-        return timed((dense, self.requests(self.subject)), others, rest, patience)
+        return timed((dense, self.requests(self.subject)), others, rest, patience, rounds)
 
     def requests(self, reader: Subject) -> Requests:
         """Return the requests whose latency is measured; see :func:`slimfront.search.tournament.requests`."""

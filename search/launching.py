@@ -226,8 +226,11 @@ def _tournament(run: Run, records: Records, engine: Engine, listener: Listener) 
     if "latency" not in front.objectives or all(point.trial in done for point in points):
         return
 
+    effort = Effort.after(trials, OCCASIONS)
+
     def ask(heat: Sequence[Point], rest: float, patience: float) -> Json:
-        task: Json = {"do": "tournament", "entrants": [_entrant(run, point) for point in heat], "patience": patience}
+        task: Json = {"do": "tournament", "entrants": [_entrant(run, point) for point in heat]}
+        task |= {"patience": patience, "rounds": effort.rounds()}
         task |= {"rest": rest if math.isfinite(rest) else None, "dense_folder": str(run.artifact(front.dense.trial))}
         answer: Json = engine.ask(task)["occasion"]
         return answer
@@ -236,7 +239,7 @@ def _tournament(run: Run, records: Records, engine: Engine, listener: Listener) 
         listener.stage("timing the front once more", share)
 
     try:
-        found = tournament(points, ask, Effort.after(trials, OCCASIONS), progress, known_rest(trials))
+        found = tournament(points, ask, effort, progress, known_rest(trials))
     except SlimfrontError as error:
         if error.exit_code != SlimfrontError.exit_code:
             raise

@@ -158,7 +158,7 @@ def _timed(
     effort = Effort.after(trials, OCCASIONS)
     # What the search knew of this machine it knew of no other one, and of no other runtime.
     same = bench.target == bench.run.study.target and records.lock().get("processor") == processor_name()
-    each = -(-rounds // effort.occasions)
+    each = effort.rounds(rounds)
 
     def ask(heat: Sequence[Point], rest: float, patience: float) -> Json:
         return timed(first, [bench.entrant(point) for point in heat], rest, patience, each)

@@ -52,6 +52,10 @@ class Effort:
         spent = sum(float(trial.details.get("cpu", {}).get("total", 0.0)) for trial in trials)
         return cls(occasions if spent >= LONG else 1, SHARE * spent)
 
+    def rounds(self, least: int = LEAST_ROUNDS) -> int:
+        """Return the rounds of one occasion, where all of them together have so many at least."""
+        return -(-least // self.occasions)
+
 
 def known_rest(trials: Sequence[Trial]) -> float:
     """Return the dense model's milliseconds while hardly anything else disturbed a trial; infinite where not known."""
@@ -100,7 +104,7 @@ def timed(
     heat: Sequence[Entrant],
     rest: float,
     patience: float,
-    rounds: int = LEAST_ROUNDS // OCCASIONS,
+    rounds: int,
 ) -> dict[str, Any]:
     """Time a heat once, in a process of its own.
 

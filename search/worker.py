@@ -134,7 +134,8 @@ class Server:
         if task["do"] == "tournament":
             entrants = [(Configuration(entry["configuration"]), Path(entry["folder"])) for entry in task["entrants"]]
             rest = float("inf") if task["rest"] is None else float(task["rest"])
-            return {"occasion": self.evaluator.timed(entrants, Path(task["dense_folder"]), rest, task["patience"])}
+            dense, patience, rounds = Path(task["dense_folder"]), task["patience"], task["rounds"]
+            return {"occasion": self.evaluator.timed(entrants, dense, rest, patience, rounds)}
         folder = Path(task["folder"])
         configuration = Configuration(task["configuration"])
         if task["do"] == "held_out":

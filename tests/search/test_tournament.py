@@ -106,6 +106,7 @@ def test_a_short_search_is_worth_one_process() -> None:
         return Effort.after([trial], OCCASIONS)
 
     assert after(LONG) == Effort(OCCASIONS, pytest.approx(0.05 * LONG)) and after(10.0) == Effort(1, 0.5)
+    assert [after(seconds).rounds() for seconds in (LONG, 10.0)] == [7, 20] and after(LONG).rounds(1000) == 334
     rng = np.random.default_rng(2)
     only = [Occasion.of(told(np.array([[8.0], [3.0]]) * np.exp(rng.normal(0, 0.02, (2, 40)))))]
     (found,) = latencies(only, 8.0)
