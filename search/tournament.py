@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -22,8 +23,8 @@ from slimfront.studies.subject import Subject
 HEAT = 8
 # Processes in which each of them is timed while the machine is at rest, and at most so many more.
 OCCASIONS, MORE = 3, 2
-# CPU seconds of a search whose front is worth more than one process, the share of them that may be waited for rest in
-# all, and most seconds of one process.
+# CPU seconds of a search whose front is worth more than one process, the share of them that may be spent on rest in
+# all, and most seconds that one process waits for it.
 LONG, SHARE, PATIENCE = 300.0, 0.05, 15.0
 # Longest time of an occasion for each who takes part.
 SECONDS = 0.25
@@ -40,7 +41,7 @@ class Effort:
 
     Attributes:
         occasions: Processes in which it is timed while the machine is at rest.
-        patience: Seconds that may be waited for that in all.
+        patience: Seconds that may be waited for that, and spent on further processes, in all.
     """
 
     occasions: int
@@ -86,14 +87,19 @@ def tournament(
     """
     heats = [entrants[start : start + HEAT] for start in range(0, max(1, len(entrants)), HEAT)]
     found: list[list[Occasion]] = [[] for _ in heats]
-    wanted, patience = effort.occasions, effort.patience
+    wanted, patience, cost = effort.occasions, effort.patience, 0.0
     for number in range(wanted + MORE):
         for place, heat in enumerate(heats):
             rest = min([rest, *(one.rest for own in found for one in own)])
             resting = sum(one.rest <= AT_REST * rest for one in found[place])
-            if resting < wanted and (number < wanted or patience > 0):
-                found[place].append(Occasion.of(ask(heat, rest, min(patience, PATIENCE))))
-                patience = max(0.0, patience - float(found[place][-1].conditions["waited"]))
+            # A further process is paid for: it may take longer to start than a short search is worth.
+            price = cost if number >= wanted else 0.0
+            if resting < wanted and (number < wanted or patience > price):
+                begun = time.monotonic()
+                found[place].append(Occasion.of(ask(heat, rest, min(patience - price, PATIENCE))))
+                waited = float(found[place][-1].conditions["waited"])
+                cost = max(0.0, time.monotonic() - begun - waited)
+                patience = max(0.0, patience - price - waited)
             progress(min(1.0, (number * len(heats) + place + 1) / (wanted * len(heats))))
     quietest = [sorted(own, key=lambda one: one.rest)[:wanted] for own in found]
     return list(zip(heats, quietest, strict=True))

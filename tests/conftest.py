@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """One cache for all tests, which may run in several processes: what one of them measured serves the others."""
+    base = tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SLIMFRONT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("SLIMFRONT_CACHE", str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"))
         torch.set_num_threads(1)
         yield
+
+
+@pytest.fixture(autouse=True)
+def _own_floats() -> Iterator[None]:
+    """Undo what a worker sets for its whole process: hypothesis, for one, asks for the smallest floats."""
+    yield
+    torch.set_flush_denormal(False)
 
 
 def write_reviews(path: Path, rows: int = 400) -> Path:

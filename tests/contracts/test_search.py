@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 from slimfront.search.rebuild import rebuild
 from slimfront.search.records import Records
-from slimfront.search.run import Run
+from slimfront.search.run import Run, only_coordinator
 from slimfront.studies.cache import file_sha256
 from slimfront.studies.errors import NoFeasiblePoint, RecordsError, StudyError
 
-from tests.commands import checked, forked, slimfront
+from tests.commands import checked, forked
 from tests.exports import (
     require_that_a_conversion_equals_its_record,
     require_that_an_export_equals_its_record,
@@ -44,7 +44,7 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory, study_data: Callable[
     data = study_data("distilbert", trials=14, sampler="tpe")
     data["space"]["bits"]["levels"] = [4, 8, "8-static", 32]
     (root / "study.yaml").write_text(json.dumps(data))
-    done = slimfront("launch", root / "study.yaml", "--run", root / "run")
+    done = forked("launch", root / "study.yaml", "--run", root / "run")
     assert done.returncode == 0, done.stderr
     return root / "run"
 
@@ -219,9 +219,9 @@ def test_a_trial_is_rebuilt_to_the_byte(finished_run: Path, tmp_path: Path) -> N
 def test_same_command_adds_nothing_and_changes_are_refused(finished_run: Path) -> None:
     study = finished_run.parent / "study.yaml"
     before = outcomes(finished_run)
-    assert slimfront("launch", study, "--run", finished_run).returncode == 0
+    assert forked("launch", study, "--run", finished_run).returncode == 0
     assert outcomes(finished_run) == before
-    refused = slimfront("launch", study, "--run", finished_run, "--seed", 7)
+    refused = forked("launch", study, "--run", finished_run, "--seed", 7)
     assert refused.returncode == 2 and "search.seed: 0 → 7" in refused.stderr
 
 
@@ -267,15 +267,12 @@ def test_signals_stop_cleanly(number: int, code: int, study_file: StudyFile, tmp
     assert "the same command continues" in errors and "Traceback" not in errors
 
 
-def test_second_coordinator_is_refused(study_file: StudyFile, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "slimfront.search.cli", "launch", str(study_file(trials=200)), "--run"]
-    process = subprocess.Popen([*command, str(tmp_path / "run")], stderr=subprocess.DEVNULL)
-    while _complete(tmp_path / "run") < 1 and process.poll() is None:
-        time.sleep(0.1)
-    before = (tmp_path / "run" / "study.json").read_bytes()
-    second = slimfront("launch", study_file(trials=200), "--run", tmp_path / "run", "--trials", 7)
-    process.kill()
-    assert (tmp_path / "run" / "study.json").read_bytes() == before
+def test_second_coordinator_is_refused(finished_run: Path, tmp_path: Path) -> None:
+    run = shutil.copytree(finished_run, tmp_path / "run")
+    before = (run / "study.json").read_bytes()
+    with only_coordinator(run):
+        second = forked("launch", finished_run.parent / "study.yaml", "--run", run, "--trials", 20)
+    assert (run / "study.json").read_bytes() == before
     assert second.returncode == 4 and "another process" in second.stderr
 
 

@@ -14,7 +14,7 @@ from slimfront.search.records import Records
 from slimfront.search.run import Run
 from slimfront.spaces.axes.vocabulary import REMOVED
 
-from tests.commands import forked, slimfront
+from tests.commands import forked
 from tests.contracts.test_search import StudyFile
 
 
@@ -34,9 +34,9 @@ def test_unprepared_models_go_through(engine: str, kind: str, study_file: StudyF
         data["objectives"], data["constraints"] = ["size", "divergence", "mcc"], {"divergence": "<= 2 nat"}
         data["search"] |= {"sampler": "evolution", "trials": 7}
         path.write_text(json.dumps(data))
-    checked = slimfront("plan", path)
+    checked = forked("plan", path)
     assert checked.returncode == 0, checked.stderr
-    done = slimfront("launch", path, "--run", tmp_path / "run")
+    done = forked("launch", path, "--run", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     trials = Records(tmp_path / "run").trials()
     assert trials[0].state == "complete" and {trial.state for trial in trials} <= {"complete", "stopped"}
@@ -58,7 +58,7 @@ def test_small_space_is_exhausted_without_repeats(study_data: Callable[..., dict
     data = study_data(trials=50)
     data["space"] = {"bits": {"granularity": "all", "levels": [2, 4, 8, 32]}}
     (tmp_path / "study.yaml").write_text(json.dumps(data))
-    done = slimfront("launch", tmp_path / "study.yaml", "--run", tmp_path / "run")
+    done = forked("launch", tmp_path / "study.yaml", "--run", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     fresh = [t for t in Records(tmp_path / "run").trials() if t.cached_from is None]
     assert sorted(t.configuration["bits/all"] for t in fresh) == [2, 4, 8, 32]
@@ -76,7 +76,7 @@ def test_a_smaller_vocabulary_is_what_is_measured_and_exported(
     data["recovery"], data["train"]["epochs"] = {"steps": 2}, 6
     path = tmp_path / "study.yaml"
     path.write_text(json.dumps(data))
-    done = slimfront("launch", path, "--run", tmp_path / "run")
+    done = forked("launch", path, "--run", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     trials = [trial for trial in Records(tmp_path / "run").trials() if trial.state == "complete"]
     trial = next(trial for trial in trials if trial.configuration[REMOVED] == 0.8)

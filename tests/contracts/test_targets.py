@@ -36,7 +36,7 @@ def search(target: str, root: Path, data: dict[str, Any]) -> Path:
     (root / "study.yaml").write_text(json.dumps(data))
     told = forked("plan", root / "study.yaml", "--target", target)
     assert f"left out: 3 bits: {target} does not pack them" in told.stdout, told.stderr
-    done = slimfront("launch", root / "study.yaml", "--target", target, "--run", root / "run")
+    done = forked("launch", root / "study.yaml", "--target", target, "--run", root / "run")
     assert done.returncode == 0, done.stderr
     return root / "run"
 

@@ -57,8 +57,11 @@ def test_trials_that_the_records_lost_are_evaluated_again(
     assert found(run.folder) == undisturbed
 
 
-def test_a_search_in_rungs_goes_on_where_it_stopped(study_data: Callable[..., dict[str, Any]], tmp_path: Path) -> None:
+def test_a_search_in_rungs_goes_on_where_it_stopped(
+    study_data: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Students at rest are taken from the disk in one run, and trained anew in the other: the trials are the same."""
+    monkeypatch.setenv("SLIMFRONT_CACHE", str(tmp_path / "cache"))
     data = study_data("bert", trials=18, sampler="evolution", reduction_factor=2, engine=IN_PROCESS)
     # A model that has learnt something, and loses some of it: what has lost nothing does not go on.
     data["train"] |= {"epochs": 6}

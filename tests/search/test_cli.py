@@ -24,7 +24,7 @@ StudyFile = Callable[..., Path]
 def run(tmp_path_factory: pytest.TempPathFactory, study_data: Callable[..., dict[str, Any]]) -> Path:
     root = tmp_path_factory.mktemp("cli")
     (root / "study.yaml").write_text(json.dumps(study_data("bert", trials=3)))
-    done = slimfront("launch", root / "study.yaml", "--run", root / "run")
+    done = forked("launch", root / "study.yaml", "--run", root / "run")
     assert done.returncode == 0, done.stderr
     assert "front of" in done.stdout and "slimfront export" in done.stderr
     return root / "run"
@@ -120,7 +120,7 @@ def test_plots_are_pictures(run: Path, tmp_path: Path) -> None:
 
 
 def test_timeout_ends_with_what_is_there(study_file: StudyFile, tmp_path: Path) -> None:
-    done = slimfront("launch", study_file("bert", trials=500), "--run", tmp_path / "run", "--timeout", "20s")
+    done = forked("launch", study_file("bert", trials=500), "--run", tmp_path / "run", "--timeout", "20s")
     assert done.returncode == 0, done.stderr
     document = checked("inspect", forked("inspect", tmp_path / "run", "--json").stdout)
     assert 0 < document["trials"]["complete"] < 500 and document["front"]
@@ -128,22 +128,10 @@ def test_timeout_ends_with_what_is_there(study_file: StudyFile, tmp_path: Path) 
 
 def test_the_folder_of_a_run_continues_it(run: Path, tmp_path: Path) -> None:
     before = Run.open(copy(run, tmp_path / "run")).records().trials()
-    done = slimfront("launch", tmp_path / "run", "--trials", len(before) + 1)
+    done = forked("launch", tmp_path / "run", "--trials", len(before) + 1)
     assert done.returncode == 0 and f"front of {tmp_path / 'run'}" in done.stdout, done.stderr
     after = Run.open(tmp_path / "run").records().trials()
     assert after[: len(before)] == before and len(after) > len(before)
-
-
-def test_three_lines_of_python(run: Path, tmp_path: Path) -> None:
-    code = (
-        "from slimfront.search import launch\n"
-        f"front = launch({str(run.parent / 'study.yaml')!r}, {str(run)!r})\n"
-        "point = front.pick('knee', where='accuracy >= dense - 0.5')\n"
-        f"print(point.export({str(tmp_path / 'out')!r}, to='openvino'))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert forked("verify", tmp_path / "out").returncode == 0
 
 
 def test_places_that_cannot_be_written_are_named(run: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,22 @@ def test_a_machine_that_never_rests_ends_the_tournament_all_the_same() -> None:
     asked.clear()
     ((_, found),) = tournament([1], ask, Effort(3, 100.0), rest=10.0)
     assert asked == [(10.0, 15.0)] * (3 + MORE) and [one.rest for one in found] == [21.0, 22.0, 23.0]
+
+
+def test_a_further_process_is_paid_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, clock = list[float](), [0.0]
+
+    def ask(_heat: Sequence[int], _rest: float, patience: float) -> dict[str, Any]:
+        asked.append(patience)
+        clock[0] += 8.0
+        return told([[20.0], [1.0]])
+
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    tournament([1], ask, Effort(1, 7.0), rest=10.0)
+    assert asked == [7.0]
+    asked.clear()
+    tournament([1], ask, Effort(1, 17.0), rest=10.0)
+    assert asked == [15.0, 9.0, 1.0]
 
 
 def test_a_neighbour_of_the_core_changes_no_ratio() -> None:
