@@ -28,6 +28,7 @@ from slimfront.search.bank import Bank
 from slimfront.search.clock import Clock
 from slimfront.search.forecast import margins, stratified_mean
 from slimfront.search.lock import lock
+from slimfront.search.occasion import Entrant
 from slimfront.search.preparation import anatomy_on, lay_space, levels, objectives_of, separable
 from slimfront.search.racing import LOGITS, Bar, Race
 from slimfront.search.recovery.supernet import super_network
@@ -346,8 +347,8 @@ class Evaluator:
         self, heat: Sequence[tuple[Configuration, Path]], dense: Path, rest: float, patience: float, rounds: int
     ) -> Json:
         """Time some artifacts in the same rounds as the dense one; see :func:`slimfront.search.tournament.timed`."""
-        others = [(folder, self.requests(self.reader(configuration))) for configuration, folder in heat]
-        return timed((dense, self.requests(self.subject)), others, rest, patience, rounds)
+        others = [Entrant(folder, self.requests(self.reader(configuration))) for configuration, folder in heat]
+        return timed(Entrant(dense, self.requests(self.subject)), others, rest, patience, rounds)
 
     def requests(self, reader: Subject) -> Requests:
         """Return the requests whose latency is measured; see :func:`slimfront.search.tournament.requests`."""

@@ -20,9 +20,22 @@ from slimfront.objectives.stopwatch import Times, undisturbed
 from slimfront.studies.encoding import Requests, widths
 from slimfront.studies.errors import SlimfrontError
 
-# The folder of a model's artifact, and its requests.
-Entrant = tuple[Path, Requests]
 Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A model that takes part.
+
+    Attributes:
+        folder: Where its artifact is.
+        requests: What it is timed on.
+        questions: What it is asked afterwards.
+    """
+
+    folder: Path
+    requests: Requests
+    questions: Requests = ()
 
 
 @dataclass(frozen=True)
@@ -33,16 +46,19 @@ class Occasion:
         times: Milliseconds of each model in each round, ``(models, rounds)``.
         tokens: How many tokens the requests of each model have.
         conditions: What bore on the times.
+        answers: The labels that each model gave in answer to its questions.
     """
 
     times: Times
     tokens: tuple[list[int], ...]
     conditions: Json
+    answers: tuple[list[int], ...] = ()
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> Occasion:
         """Return what a process told."""
-        return cls(np.array(told["times"], dtype=np.float64), tuple(told["tokens"]), dict(told["conditions"]))
+        times, answers = np.array(told["times"], dtype=np.float64), tuple(told.get("answers", ()))
+        return cls(times, tuple(told["tokens"]), dict(told["conditions"]), answers)
 
     @property
     def rest(self) -> float:
@@ -69,8 +85,8 @@ def occasion(entrants: Sequence[Entrant], rest: float, patience: float, seconds:
         SlimfrontError: an artifact is missing or damaged, or the process failed.
     """
     models = [
-        {"folder": str(folder), "requests": [{name: rows.tolist() for name, rows in batch.items()} for batch in asked]}
-        for folder, asked in entrants
+        {"folder": str(one.folder), "requests": _written(one.requests), "questions": _written(one.questions)}
+        for one in entrants
     ]
     task = {"models": models, "seconds": seconds, "least": least, "patience": patience}
     task |= {"rest": rest} if np.isfinite(rest) else {}
@@ -85,6 +101,14 @@ def occasion(entrants: Sequence[Entrant], rest: float, patience: float, seconds:
         failure.exit_code = int(found["exit_code"])
         raise failure
     return found
+
+
+def _written(requests: Requests) -> list[Json]:
+    return [{name: rows.tolist() for name, rows in batch.items()} for batch in requests]
+
+
+def _read(written: list[Json]) -> Requests:
+    return tuple({name: np.array(rows, dtype=np.int64) for name, rows in batch.items()} for batch in written)
 
 
 def main() -> None:
@@ -102,14 +126,16 @@ def main() -> None:
 
 def _done(task: Json) -> Json:
     sessions = [load(Artifact.open(Path(model["folder"]))) for model in task["models"]]
-    requests = [
-        tuple({name: np.array(rows, dtype=np.int64) for name, rows in batch.items()} for batch in model["requests"])
-        for model in task["models"]
-    ]
+    requests = [_read(model["requests"]) for model in task["models"]]
     runs = [partial(run_all, session, asked) for session, asked in zip(sessions, requests, strict=True)]
     threads, rest = sessions[0].threads, task.get("rest", float("inf"))
     times, around = at_rest(runs, threads, rest, task["patience"], task["seconds"], task["least"])
-    return {"times": times.tolist(), "tokens": [widths(asked) for asked in requests], "conditions": around}
+    answers = [
+        [int(label) for batch in _read(model["questions"]) for label in session.run(batch).argmax(axis=1)]
+        for session, model in zip(sessions, task["models"], strict=True)
+    ]
+    tokens = [widths(asked) for asked in requests]
+    return {"times": times.tolist(), "tokens": tokens, "conditions": around, "answers": answers}
 
 
 if __name__ == "__main__":

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from slimfront.objectives.artifact import Artifact
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.objective import Context
 from slimfront.objectives.runtimes import RUNTIMES
-from slimfront.objectives.sessions.session import load
+from slimfront.objectives.sessions.session import Deferred, load
 from slimfront.objectives.stopwatch import LEAST_ROUNDS
 from slimfront.search.answers import PREDICTIONS, TOKENIZER, beside, keep_predictions
 from slimfront.search.front import Point
@@ -22,19 +23,18 @@ from slimfront.search.lock import lock
 from slimfront.search.moving import Moved, move
 from slimfront.search.occasion import Entrant
 from slimfront.search.preparation import objectives_of
-from slimfront.search.rebuild import recorded
 from slimfront.search.remeasured import Remeasured, judged
 from slimfront.search.run import Run
 from slimfront.search.tournament import Effort, alone, full_requests, known_rest, latencies, requests, timed, tournament
 from slimfront.search.trial import Trial
 from slimfront.spaces.configuration import Configuration
 from slimfront.studies.cache import file_sha256
+from slimfront.studies.encoding import Encoded
 from slimfront.studies.errors import RecordsError, StudyError
 from slimfront.studies.processor import processor_name
+from slimfront.studies.reading import Reading, load_reading
 from slimfront.studies.renumbering import with_backend
 from slimfront.studies.schema import TargetSpec
-from slimfront.studies.subject import Subject, load_subject
-from slimfront.studies.threads import torch_threads
 
 Json = dict[str, Any]
 Progress = Callable[[str, float], None]
@@ -50,7 +50,7 @@ class _Bench:
 
     Attributes:
         run: The run.
-        subject: The texts, as the checkpoint's own tokenizer reads them.
+        reading: The texts, as the checkpoint's own tokenizer reads them.
         target: The target.
         folders: Where the artifacts are, by trial.
         held_out: Measures an artifact on the held-out split, where its answers are others than those of the search.
@@ -58,45 +58,60 @@ class _Bench:
     """
 
     run: Run
-    subject: Subject
+    reading: Reading
     target: TargetSpec
     folders: Mapping[int, Path]
     held_out: Callable[[Point], Json] | None = None
     lock: Mapping[str, Any] = field(default_factory=dict)
-    readers: dict[str, Subject] = field(default_factory=dict)
+    readers: dict[str, Reading] = field(default_factory=dict)
+    contexts: dict[int, Context] = field(default_factory=dict)
 
-    def reader(self, folder: Path) -> Subject:
-        """Return the subject as the artifact in a folder reads it."""
+    def reader(self, folder: Path) -> Reading:
+        """Return the texts as the artifact in a folder reads them."""
         if not (folder / TOKENIZER).is_file():
-            return self.subject
+            return self.reading
         state = (folder / TOKENIZER).read_text(encoding="utf-8")
         if state not in self.readers:
-            self.readers[state] = self.subject.read_by(with_backend(self.subject.tokenizer, state))
+            self.readers[state] = self.reading.read_by(with_backend(self.reading.tokenizer, state))
         return self.readers[state]
 
     def entrant(self, point: Point) -> Entrant:
-        """Return a point's artifact and its requests."""
+        """Return a point's artifact, its requests, and the sentences whose answers are compared with the search's."""
         folder = self.folders[point.trial]
-        return folder, requests(self.run.study, self.subject, self.reader(folder))
+        examples = self.reader(folder).search
+        groups = _probe(examples, self.run.study.target.batch)
+        asked = requests(self.run.study, self.reading, self.reader(folder))
+        return Entrant(folder, asked, tuple(examples.batch(group) for group in groups))
+
+    def differs(self, point: Point, answers: Sequence[int]) -> bool:
+        """Return whether a point's answers to its questions differ from those that lie beside its artifact."""
+        examples = self.reader(self.folders[point.trial]).search
+        known = _predictions(self.folders[point.trial])
+        if known is None or known.shape != (len(examples),):
+            return True
+        rows = [row for group in _probe(examples, self.run.study.target.batch) for row in group]
+        return bool((known[rows] != np.array(answers)).any())
 
     def context(self, point: Point) -> Context:
-        """Return what objectives may use of a point's artifact."""
+        """Return what objectives may use of a point's artifact, which is loaded where one needs it."""
         study, folder = self.run.study, self.folders[point.trial]
-        session, reader = load(Artifact.open(folder)), self.reader(folder)
-        ask, full = requests(study, self.subject, reader), full_requests(study, self.subject, reader)
-        return Context(session, reader.search, study.target.batch, ask, None, ask, {}, 1.0, full)
+        if point.trial not in self.contexts:
+            session, reader = Deferred(Artifact.open(folder)), self.reader(folder)
+            ask, full = requests(study, self.reading, reader), full_requests(study, self.reading, reader)
+            context = Context(session, reader.search, study.target.batch, ask, None, ask, {}, 1.0, full)
+            self.contexts[point.trial] = context
+        return self.contexts[point.trial]
 
-    def measured(self, artifact: Artifact, context: Context, dense: Context) -> tuple[Json, bool]:
-        """Return all measurements but the latency, and whether the answers differ from those of the search."""
-        differs = _differs(context, artifact.folder)
-        if differs and context is not dense:
-            context = replace(context, dense_logits=dense.logits())
-        found: dict[str, Measurement | None] = {}
-        for name, objective in objectives_of(self.run.study).items():
-            if name != "latency":
-                kept = objective.on_examples and not differs
-                found[name] = None if kept else objective.measure(artifact, context)
-        return found, differs
+    def measured(self, point: Point, dense: Point, differs: bool) -> dict[str, Measurement]:
+        """Return all measurements but the latency, and those that cannot be others than in the search."""
+        artifact, context = Artifact.open(self.folders[point.trial]), self.context(point)
+        if differs and point is not dense:
+            context = replace(context, dense_logits=self.context(dense).logits())
+        return {
+            name: objective.measure(artifact, context)
+            for name, objective in objectives_of(self.run.study).items()
+            if name != "latency" and (differs or not objective.on_examples)
+        }
 
 
 def remeasure(run: Run, progress: Progress, target: str | None = None, rounds: int = LEAST_ROUNDS) -> Remeasured:
@@ -127,19 +142,20 @@ def remeasure(run: Run, progress: Progress, target: str | None = None, rounds: i
         require_some(others, moved, target)
         there = moved.configurations
         others = [replace(point, configuration=there[point.trial]) for point in others if point.trial in there]
-    timings = _timed(bench, before.dense, others, rounds, lambda share: progress("timing the front anew", share))
-    dense_context = bench.context(before.dense)
+    timings, answers = _timed(
+        bench, before.dense, others, rounds, lambda share: progress("timing the front anew", share)
+    )
     found, recomputed, sums = dict[int, Point](), list[int](), dict[int, Json]()
     for number, point in enumerate((before.dense, *others)):
-        files = Artifact.open(bench.folders[point.trial])
-        context = bench.context(point) if point is not before.dense else dense_context
-        measured, differs = bench.measured(files, context, dense_context)
+        differs = bench.differs(point, answers[point.trial])
         recomputed += [point.trial] if differs else []
+        measured = bench.measured(point, before.dense, differs)
         found[point.trial] = _renewed(point, {**measured, "latency": timings[point.trial]})
         if bench.held_out:
             renewed = _held_out_anew(found[point.trial], bench.held_out(point))
             found[point.trial] = replace(renewed, target=target)
-            keep_predictions(context, files.folder)
+            keep_predictions(bench.context(point), bench.folders[point.trial])
+            files = Artifact.open(bench.folders[point.trial])
             sums[point.trial] = {**files.files, **beside(files.folder)}
         progress("measuring the front anew", (number + 1) / (len(others) + 1))
     front = judged(before, [found[point.trial] for point in (before.dense, *others)])
@@ -151,11 +167,12 @@ def remeasure(run: Run, progress: Progress, target: str | None = None, rounds: i
 
 def _timed(
     bench: _Bench, dense: Point, others: Sequence[Point], rounds: int, progress: Callable[[float], None]
-) -> dict[int, Measurement]:
-    """Return the latency of the dense model and of all others by trial."""
+) -> tuple[dict[int, Measurement], dict[int, list[int]]]:
+    """Return the latency of the dense model and of all others by trial, and what each answered to its questions."""
     records, first = bench.run.records(), bench.entrant(dense)
     trials = records.trials()
-    effort = Effort.after(trials, OCCASIONS)
+    # So that all of it hardly takes more than its share of the search's time.
+    effort = Effort.after(trials, OCCASIONS, [dense.trial, *(point.trial for point in others)])
     # What the search knew of this machine it knew of no other one, and of no other runtime.
     same = bench.target == bench.run.study.target and records.lock().get("processor") == processor_name()
     each = effort.rounds(rounds)
@@ -165,24 +182,24 @@ def _timed(
 
     found = tournament(others, ask, effort, progress, known_rest(trials) if same else math.inf)
     own = alone([one for _, occasions in found for one in occasions])
-    rest = [
-        (point.trial, latency)
-        for heat, occasions in found
-        for point, latency in zip(heat, latencies(occasions, own.value), strict=True)
-    ]
-    return {dense.trial: own, **dict(rest)}
+    times, answers = {dense.trial: own}, dict[int, list[int]]()
+    for heat, occasions in found:
+        times |= zip([point.trial for point in heat], latencies(occasions, own.value), strict=True)
+        answers |= zip([dense.trial, *(point.trial for point in heat)], occasions[0].answers, strict=True)
+    return times, answers
 
 
 def _here(run: Run, points: Sequence[Point], progress: Progress) -> _Bench:
     """Return the bench of the artifacts that the search kept."""
     # A runtime that is not installed is refused.
     RUNTIMES.get(run.study.target.runtime, where="target.runtime")(run.study.target)
+    folders = {point.trial: run.artifact(point.trial) for point in points}
+    for trial in run.records().trials():
+        if trial.number in folders:
+            _require_tokenizer(trial, folders[trial.number] / TOKENIZER)
     progress("loading the texts", 0.0)
-    with torch_threads(1):
-        subject = load_subject(run.study)
-    for point in points:
-        _require_tokenizer(recorded(run, point.trial), run.artifact(point.trial) / TOKENIZER)
-    return _Bench(run, subject, run.study.target, {point.trial: run.artifact(point.trial) for point in points})
+    reading = load_reading(run.study, load(Artifact.open(folders[points[0].trial])).inputs)
+    return _Bench(run, reading, run.study.target, folders)
 
 
 def _require_tokenizer(trial: Trial, path: Path) -> None:
@@ -229,21 +246,22 @@ def _held_out_anew(point: Point, measured: Mapping[str, Json]) -> Point:
     return replace(point, held_out=again, changes=changes, right=measured.get("accuracy", {}).get("right", ""))
 
 
-def _differs(context: Context, folder: Path) -> bool:
-    """Return whether an artifact's first answers differ from those that lie beside it."""
+def _probe(examples: Encoded, batch: int) -> list[list[int]]:
+    """Return the groups of sentences whose answers are compared, as the search put them together."""
+    return examples.partition(batch)[: -(-PROBE // batch)]
+
+
+def _predictions(folder: Path) -> npt.NDArray[np.int64] | None:
+    """Return the predictions that lie beside an artifact, or None where they are damaged."""
     try:
-        known = np.array(json.loads((folder / PREDICTIONS).read_text()), dtype=np.int64)
+        return np.array(json.loads((folder / PREDICTIONS).read_text()), dtype=np.int64)
     except (OSError, ValueError, TypeError, OverflowError):
-        return True
-    if known.shape != (len(context.examples),):
-        return True
-    rows = [row for group in context.examples.partition(context.batch) for row in group][:PROBE]
-    return bool((context.see(rows).argmax(axis=1) != known[rows]).any())
+        return None
 
 
-def _renewed(point: Point, measured: Mapping[str, Measurement | None]) -> Point:
+def _renewed(point: Point, measured: Mapping[str, Measurement]) -> Point:
     """Return a point with what was measured anew; what was not stays as it was."""
-    fresh = {name: entry for name, entry in measured.items() if entry is not None and name in point.values}
+    fresh = {name: entry for name, entry in measured.items() if name in point.values}
     intervals = {name: pair for name, pair in point.intervals.items() if name not in fresh}
     return replace(
         point,

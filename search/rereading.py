@@ -18,7 +18,7 @@ from slimfront.studies.subject import Subject
 from slimfront.studies.threads import fitting, torch_threads
 
 Progress = Callable[[str, float], None]
-Reading = Callable[[int | None], Subject]
+Read = Callable[[int | None], Subject]
 FILE, VERSION = "rereading.json", 1
 SENTENCES, BATCH = 256, 32
 
@@ -36,7 +36,7 @@ class Rereading:
     stretch: Sequence[float]
 
 
-def reread(subject: Subject, space: Space, scores: Scores, read: Reading, progress: Progress) -> Rereading:
+def reread(subject: Subject, space: Space, scores: Scores, read: Read, progress: Progress) -> Rereading:
     """Measure what each level of the vocabulary costs.
 
     The dense model reads sentences of the search split: in those of the train split, by which tokens are ranked, none
@@ -79,7 +79,7 @@ def reread(subject: Subject, space: Space, scores: Scores, read: Reading, progre
 def _divergence(subject: Subject, reader: Subject) -> float:
     """Return the mean divergence of the dense model's predictions when another reading is put before it, in nats."""
     rows = np.random.default_rng(0).permutation(len(subject.search))[:SENTENCES].tolist()
-    rows.sort(key=lambda row: len(subject.search.rows[row]["input_ids"]))
+    rows.sort(key=lambda row: int(subject.search.sizes[row]))
     total = 0.0
     with torch.no_grad():
         for start in range(0, len(rows), BATCH):

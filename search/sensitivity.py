@@ -100,7 +100,7 @@ def identity(subject: Subject, space: Space, scores: Scores, bank: Bank) -> dict
 def _measure(subject: Subject, space: Space, scores: Scores, bank: Bank, progress: Progress) -> Losses:
     rng = np.random.default_rng(0)
     rows = rng.permutation(len(subject.train))[:SENTENCES].tolist()
-    rows.sort(key=lambda row: len(subject.train.rows[row]["input_ids"]))
+    rows.sort(key=lambda row: int(subject.train.sizes[row]))
     steps = list(_steps(space, scores))
     losses: Losses = {name: [0.0] * len(domain.values) for name, domain in space.domains.items()}
     for start in range(0, len(rows), BATCH):

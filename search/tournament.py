@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -16,8 +16,8 @@ from slimfront.objectives.stopwatch import LEAST_ROUNDS, Ratio, Times, across, p
 from slimfront.search.occasion import Entrant, Occasion, occasion
 from slimfront.search.trial import Trial
 from slimfront.studies.encoding import Requests
+from slimfront.studies.reading import Reading
 from slimfront.studies.schema import Study
-from slimfront.studies.subject import Subject
 
 # So many models, and the dense one, are in memory at once.
 HEAT = 8
@@ -48,10 +48,19 @@ class Effort:
     patience: float
 
     @classmethod
-    def after(cls, trials: Sequence[Trial], occasions: int) -> Effort:
-        """Return the effort after some trials: so many occasions, or one where the search was short."""
-        spent = sum(float(trial.details.get("cpu", {}).get("total", 0.0)) for trial in trials)
-        return cls(occasions if spent >= LONG else 1, SHARE * spent)
+    def after(cls, trials: Sequence[Trial], occasions: int, own: Collection[int] = ()) -> Effort:
+        """Return the effort after some trials.
+
+        Args:
+            trials: The search.
+            occasions: Processes after a search that was not short.
+            own: Numbers of trials whose timing is part of what may be spent in all: it takes as long as theirs did.
+        """
+        cpu = {trial.number: trial.details.get("cpu", {}) for trial in trials}
+        spent = sum(float(stages.get("total", 0.0)) for stages in cpu.values())
+        wanted = occasions if spent >= LONG else 1
+        timing = sum(float(cpu.get(number, {}).get(stage, 0.0)) for number in own for stage in ("session", "latency"))
+        return cls(wanted, max(0.0, SHARE * spent - wanted * timing))
 
     def rounds(self, least: int = LEAST_ROUNDS) -> int:
         """Return the rounds of one occasion, where all of them together have so many at least."""
@@ -167,30 +176,30 @@ def _around(occasions: Sequence[Occasion], place: int) -> tuple[dict[str, object
     return around, tail
 
 
-def requests(study: Study, subject: Subject, reader: Subject, batch: int | None = None) -> Requests:
+def requests(study: Study, dense: Reading, reader: Reading, batch: int | None = None) -> Requests:
     """Return the requests whose latency is measured, of as many tokens as the reader makes of the same text.
 
     Args:
         study: The study.
-        subject: The subject as the dense model reads it.
-        reader: The subject as the model reads it that is measured.
+        dense: The texts as the dense model reads them.
+        reader: The texts as the model reads them that is measured.
         batch: Sentences of a request, where they are others than the target's.
     """
-    size, stretch = batch or study.target.batch, reader.longer_than(subject)
-    stretched = (min(round(tokens * stretch), subject.max_tokens) for tokens in lengths(study, subject, size))
+    size, stretch = batch or study.target.batch, reader.longer_than(dense)
+    stretched = (min(round(tokens * stretch), dense.max_tokens) for tokens in lengths(study, dense, size))
     return tuple(reader.request(size, tokens) for tokens in stretched)
 
 
-def full_requests(study: Study, subject: Subject, reader: Subject) -> tuple[Requests, Requests]:
+def full_requests(study: Study, dense: Reading, reader: Reading) -> tuple[Requests, Requests]:
     """Return the full batches in which throughput is measured, of the dense model and of the reader."""
     size = study.target.full_batch
-    return requests(study, subject, subject, size), requests(study, subject, reader, size)
+    return requests(study, dense, dense, size), requests(study, dense, reader, size)
 
 
-def lengths(study: Study, subject: Subject, batch: int) -> tuple[int, ...]:
+def lengths(study: Study, dense: Reading, batch: int) -> tuple[int, ...]:
     """Return how many tokens the dense model's requests have: one number, or as many as the texts have.
 
     Of texts these are quantiles of the lengths to which the batches of the search split are padded.
     """
     tokens = study.target.tokens
-    return subject.search.typical(batch, MIX) if tokens == "data" else (tokens,)
+    return dense.search.typical(batch, MIX) if tokens == "data" else (tokens,)

@@ -82,7 +82,7 @@ def tensors(encoded: Encoded, indices: list[int], multiple: int = 1) -> tuple[di
 def bucketed(encoded: Encoded, size: int, rng: np.random.Generator) -> list[list[int]]:
     """Return one epoch of shuffled batches whose rows have similar lengths."""
     order = rng.permutation(len(encoded))
-    lengths = encoded.lengths()
+    lengths = encoded.sizes
     pool = size * 16
     batches: list[list[int]] = []
     for start in range(0, len(order), pool):

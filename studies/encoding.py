@@ -18,9 +18,12 @@ from slimfront.studies.cache import cached, digest
 from slimfront.studies.data import Examples
 
 Lengths = npt.NDArray[np.int64]
+Row = dict[str, list[int]]
 Batch = dict[str, npt.NDArray[np.int64]]
 # One request, or several of the lengths that requests have.
 Requests = tuple[Batch, ...]
+# What models read of what a tokenizer makes.
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
 FILE, LENGTHS = "tokens.safetensors", "lengths"
 # What Transformers itself adds to the state of the backend.
 SETTINGS = ("truncation_side", "model_input_names", "split_special_tokens", "pad_token_id", "pad_token_type_id")
@@ -28,37 +31,59 @@ SETTINGS = ("truncation_side", "model_input_names", "split_special_tokens", "pad
 
 @dataclass(frozen=True)
 class Encoded:
-    """One split, tokenized.
+    """One split, tokenized: its rows one after the other, for as lists they would take many times the memory.
 
     Attributes:
-        rows: For each example the model's inputs as lists of equal length.
+        columns: The model's inputs, each ``(tokens,)`` int64.
+        sizes: The number of tokens of each row, ``(rows,)``.
         labels: The label's index per row.
         padding: The padding value of each input.
     """
 
-    rows: tuple[dict[str, list[int]], ...]
+    columns: Batch
+    sizes: Lengths
     labels: npt.NDArray[np.int64]
     padding: dict[str, int]
 
+    @classmethod
+    def of(cls, rows: Sequence[Row], labels: npt.NDArray[np.int64], padding: dict[str, int]) -> Encoded:
+        """Return a split whose rows are given, as :attr:`rows` gives them."""
+        columns = {name: _joined([row[name] for row in rows]) for name in padding}
+        return cls(columns, np.array([len(row["input_ids"]) for row in rows], dtype=np.int64), labels, padding)
+
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.sizes)
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """For each example the model's inputs as lists of equal length."""
+        return tuple(self.row(index) for index in range(len(self)))
+
+    def row(self, index: int) -> Row:
+        """Return the inputs of one example."""
+        start, end = self._ends[index], self._ends[index + 1]
+        return {name: column[start:end].tolist() for name, column in self.columns.items()}
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of tokens and labels."""
-        return digest([[row["input_ids"] for row in self.rows], self.labels.tolist()])
+        tokens, ends = self.columns["input_ids"].tolist(), self._ends.tolist()
+        return digest([[tokens[start:end] for start, end in itertools.pairwise(ends)], self.labels.tolist()])
 
     def __add__(self, other: Encoded) -> Encoded:
         """Return the rows of both."""
-        return Encoded(self.rows + other.rows, np.concatenate([self.labels, other.labels]), self.padding)
-
-    def lengths(self) -> npt.NDArray[np.int64]:
-        """Return the number of tokens of each row."""
-        return np.array([len(row["input_ids"]) for row in self.rows])
+        columns = {name: np.concatenate([column, other.columns[name]]) for name, column in self.columns.items()}
+        sizes, labels = (np.concatenate(pair) for pair in ((self.sizes, other.sizes), (self.labels, other.labels)))
+        return Encoded(columns, sizes, labels, self.padding)
 
     @cached_property
     def longest(self) -> int:
         """The number of tokens of the longest row."""
-        return max(len(row["input_ids"]) for row in self.rows)
+        return int(self.sizes.max())
+
+    @cached_property
+    def _ends(self) -> Lengths:
+        """Where each row begins, and at last where the last one ends."""
+        return np.concatenate([[0], np.cumsum(self.sizes)])
 
     def batch(self, indices: Sequence[int], multiple: int = 1) -> Batch:
         """Return rows padded to the longest of them: each input is ``(rows, tokens)`` int64.
@@ -67,23 +92,23 @@ class Encoded:
             indices: The rows.
             multiple: Of what the tokens are a multiple, unless they are as many as in the longest row of all.
         """
-        rows = [self.rows[index] for index in indices]
-        longest = max(len(row["input_ids"]) for row in rows)
+        longest = int(max(self.sizes[index] for index in indices))
         longest = min(-(-longest // multiple) * multiple, self.longest)
-        return {
-            name: np.array([row[name] + [pad] * (longest - len(row[name])) for row in rows], dtype=np.int64)
-            for name, pad in self.padding.items()
-        }
+        batch = {name: np.full((len(indices), longest), pad, dtype=np.int64) for name, pad in self.padding.items()}
+        for place, index in enumerate(indices):
+            start, size = self._ends[index], self.sizes[index]
+            for name, values in batch.items():
+                values[place, :size] = self.columns[name][start : start + size]
+        return batch
 
     def partition(self, size: int) -> list[list[int]]:
         """Return all rows in groups of ``size`` in the order of length, so that little is padded."""
-        order = np.argsort(self.lengths(), kind="stable").tolist()
+        order = np.argsort(self.sizes, kind="stable").tolist()
         return [order[start : start + size] for start in range(0, len(order), size)]
 
     def typical(self, size: int, count: int) -> tuple[int, ...]:
         """Return ``count`` quantiles of the lengths to which the groups of the :meth:`partition` are padded."""
-        lengths = self.lengths()
-        padded = [int(lengths[group].max()) for group in self.partition(size)]
+        padded = [int(self.sizes[group].max()) for group in self.partition(size)]
         places = (np.arange(count) + 0.5) / count
         return tuple(int(length) for length in np.quantile(padded, places, method="nearest"))
 
@@ -136,7 +161,7 @@ def _encoded(
         "token_type_ids": getattr(tokenizer, "pad_token_type_id", 0),
     }
     labels = np.array(examples.labels, dtype=np.int64)
-    return Encoded(_rows(columns, lengths), labels, {name: int(pads.get(name, 0)) for name in columns})
+    return Encoded(columns, lengths, labels, {name: int(pads.get(name, 0)) for name in columns})
 
 
 def _identity(tokenizer: Any) -> str | None:
@@ -158,12 +183,9 @@ def _columns(examples: Examples, tokenizer: Any, inputs: Sequence[str], max_toke
     seconds = [text[1] for text in examples.texts if not isinstance(text, str)] or None
     out = tokenizer(firsts, seconds, truncation=True, max_length=max_tokens)
     names = [name for name in inputs if name in out]
-    columns = {name: np.array(list(itertools.chain.from_iterable(out[name])), dtype=np.int64) for name in names}
+    columns = {name: _joined(out[name]) for name in names}
     return columns, np.array([len(row) for row in out[names[0]]], dtype=np.int64)
 
 
-def _rows(columns: Batch, lengths: Lengths) -> tuple[dict[str, list[int]], ...]:
-    ends = np.cumsum(lengths).tolist()
-    values = {name: column.tolist() for name, column in columns.items()}
-    spans = zip([0, *ends[:-1]], ends, strict=True)
-    return tuple({name: column[start:end] for name, column in values.items()} for start, end in spans)
+def _joined(rows: Sequence[Sequence[int]]) -> Lengths:
+    return np.array(list(itertools.chain.from_iterable(rows)), dtype=np.int64)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import inspect
 import io
 import re
 import warnings
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+from slimfront.studies.encoding import INPUTS
 from slimfront.studies.errors import StudyError, one_line
 from slimfront.studies.schema import ModelSpec
 from slimfront.studies.sources import locate
@@ -117,6 +119,21 @@ def load_model(spec: ModelSpec, labels: tuple[str, ...]) -> tuple[nn.Module, lis
     if all(re.fullmatch(r"LABEL_\d+|\d+", name) for name in names):
         names = ()
     return with_linear_layers(model).eval(), sorted({*map(str, info["missing_keys"]), *mismatched}), names
+
+
+def padding_id(spec: ModelSpec) -> int | None:
+    """Return the id of the padding token that a model's configuration names, or None.
+
+    Raises:
+        StudyError: there is no configuration, or it cannot be read.
+    """
+    return getattr(_config(locate(spec, "model"), spec.revision), "pad_token_id", None)
+
+
+def model_inputs(module: nn.Module) -> tuple[str, ...]:
+    """Return the names of the inputs that a module's ``forward`` takes from a tokenizer."""
+    accepted = inspect.signature(module.forward).parameters
+    return tuple(name for name in INPUTS if name in accepted)
 
 
 def _config(place: str, revision: str | None) -> Any:

@@ -69,7 +69,7 @@ def rank(module: nn.Module, tokenizer: Any, example: Inputs, texts: Encoded) -> 
     table = find_table(module, example)
     rows = len(module.get_parameter(table))
     state, ids = state_of(tokenizer), tokenizer.get_vocab()
-    counts = np.bincount(np.concatenate([row["input_ids"] for row in texts.rows]), minlength=rows)
+    counts = np.bincount(texts.columns["input_ids"], minlength=rows)
     tokens = {old: token for token, old in ids.items() if old < rows}
     parts = parts_of(state["model"], ids)
     frequent = sorted(tokens, key=lambda old: (-counts[old], old))

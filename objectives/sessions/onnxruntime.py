@@ -24,6 +24,11 @@ class OnnxSession(Session):
         self._session = session(str(artifact.folder / MODEL), artifact.options)
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """See :attr:`Session.inputs`."""
+        return tuple(entry.name for entry in self._session.get_inputs())
+
+    @property
     def threads(self) -> int:
         """See :attr:`Session.threads`."""
         return int(self._session.get_session_options().intra_op_num_threads)

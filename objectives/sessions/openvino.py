@@ -47,6 +47,11 @@ class OpenVinoSession(Session):
         return core.compile_model(model, "CPU", dict(self._artifact.options)).create_infer_request()
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """See :attr:`Session.inputs`."""
+        return tuple(port.get_any_name() for port in self._request.get_compiled_model().inputs)
+
+    @property
     def threads(self) -> int:
         """See :attr:`Session.threads`."""
         return int(self._request.get_compiled_model().get_property("INFERENCE_NUM_THREADS"))

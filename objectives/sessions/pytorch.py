@@ -35,6 +35,13 @@ class PyTorchSession(Session):
         return LOADER, getattr(transformers, recipe["class"]).__module__
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """See :attr:`Session.inputs`."""
+        from slimfront.studies.models import model_inputs
+
+        return model_inputs(self._model)
+
+    @property
     def threads(self) -> int:
         """See :attr:`Session.threads`."""
         import torch

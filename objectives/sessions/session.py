@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,11 @@ class Session(ABC):
 
     @property
     @abstractmethod
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the inputs that a batch must have."""
+
+    @property
+    @abstractmethod
     def threads(self) -> int:
         """Threads of one inference, as the runtime itself tells."""
 
@@ -51,6 +57,35 @@ SESSIONS: Registry[Session] = Registry("session", "slimfront.objectives.sessions
 def load(artifact: Artifact) -> Session:
     """Load an artifact with its runtime."""
     return SESSIONS.get(artifact.runtime, where="artifact")(artifact)
+
+
+class Deferred(Session):
+    """An artifact that is loaded when it is used first.
+
+    Args:
+        artifact: What is loaded then.
+    """
+
+    def __init__(self, artifact: Artifact) -> None:
+        self._artifact = artifact
+
+    @cached_property
+    def _session(self) -> Session:
+        return load(self._artifact)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """See :attr:`Session.inputs`."""
+        return self._session.inputs
+
+    @property
+    def threads(self) -> int:
+        """See :attr:`Session.threads`."""
+        return self._session.threads
+
+    def run(self, batch: Batch) -> npt.NDArray[np.float32]:
+        """See :meth:`Session.run`."""
+        return self._session.run(batch)
 
 
 def run_all(session: Session, requests: Requests) -> None:

@@ -83,7 +83,7 @@ def test_an_artifact_with_a_flipped_bit(files: Callable[[str], Artifact]) -> Non
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_outputs_that_are_not_finite(bad: float) -> None:
     class Broken(Session):
-        threads = 1
+        inputs, threads = ("input_ids",), 1
 
         def __init__(self) -> None: ...
 
@@ -91,7 +91,7 @@ def test_outputs_that_are_not_finite(bad: float) -> None:
             return np.full((len(batch["input_ids"]), 2), bad, dtype=np.float32)
 
     rows = ({"input_ids": [1, 2, 3]}, {"input_ids": [1, 2]})
-    examples = Encoded(rows, np.array([0, 1]), {"input_ids": 0})
+    examples = Encoded.of(rows, np.array([0, 1]), {"input_ids": 0})
     with pytest.raises(ValueError, match="not finite"):
         read(Broken(), examples, [[0, 1]])
 

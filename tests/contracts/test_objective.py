@@ -42,7 +42,7 @@ def examples(rows: int = 24) -> Encoded:
         labels = make_encoder("bert")(**inputs).logits.argmax(1).numpy()
     labels[-rows // 4 :] = 1 - labels[-rows // 4 :]
     table = tuple({"input_ids": row, "attention_mask": [1] * 9} for row in ids.tolist())
-    return Encoded(table, labels, {"input_ids": 0, "attention_mask": 0})
+    return Encoded.of(table, labels, {"input_ids": 0, "attention_mask": 0})
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from slimfront.objectives.stopwatch import across
-from slimfront.search.occasion import Occasion, occasion
+from slimfront.search.occasion import Entrant, Occasion, occasion
 from slimfront.search.tournament import HEAT, LONG, MORE, OCCASIONS, Effort, alone, known_rest, latencies, tournament
 from slimfront.search.trial import Trial
 from slimfront.spaces.configuration import Configuration
@@ -112,15 +112,19 @@ def test_the_interval_holds_what_other_occasions_find(count: int) -> None:
 def test_a_process_that_fails_is_named(tmp_path: Path) -> None:
     request = ({"input_ids": np.ones((1, 4), dtype=np.int64)},)
     with pytest.raises(SlimfrontError, match=r"manifest\.json") as caught:
-        occasion([(tmp_path / "nowhere", request)], math.inf, 0.0, 0.1, 1)
+        occasion([Entrant(tmp_path / "nowhere", request)], math.inf, 0.0, 0.1, 1)
     assert "nowhere" in str(caught.value) and caught.value.exit_code == 4
 
 
 def test_a_short_search_is_worth_one_process() -> None:
-    def after(seconds: float) -> Effort:
-        told = {"cpu": {"total": seconds}}
+    def after(seconds: float, own: Sequence[int] = ()) -> Effort:
+        told = {"cpu": {"total": seconds, "session": 0.6, "latency": 1.4}}
         trial = Trial(0, "complete", Configuration({}), "dense", 0, {}, {}, {}, None, None, 1, told)
-        return Effort.after([trial], OCCASIONS)
+        return Effort.after([trial], OCCASIONS, own)
+
+    # Three times two seconds are spent on the timing itself.
+    assert after(400.0, [0]) == Effort(OCCASIONS, pytest.approx(20.0 - 6.0))
+    assert after(10.0, [0]).patience == 0
 
     assert after(LONG) == Effort(OCCASIONS, pytest.approx(0.05 * LONG)) and after(10.0) == Effort(1, 0.5)
     assert [after(seconds).rounds() for seconds in (LONG, 10.0)] == [7, 20] and after(LONG).rounds(1000) == 334

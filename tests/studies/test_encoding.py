@@ -42,7 +42,7 @@ def test_what_was_tokenized_before_is_not_again(tmp_path: Path, monkeypatch: pyt
 
 def test_another_tokenizer_or_length_is_told_apart(tmp_path: Path) -> None:
     first = encoded(write_tokenizer(tmp_path))
-    assert max(encoded(write_tokenizer(tmp_path), most=4).lengths()) == 4 != max(first.lengths())
+    assert max(encoded(write_tokenizer(tmp_path), most=4).sizes) == 4 != max(first.sizes)
     other = write_tokenizer(tmp_path)
     other.truncation_side = "left"
     assert encoded(other).rows[1]["input_ids"][-2] != first.rows[1]["input_ids"][-2]
@@ -70,12 +70,12 @@ def test_a_batch_is_padded_to_its_longest_row(tmp_path: Path) -> None:
     batch = found.batch([0, 1])
     assert batch["input_ids"].shape == (2, 6) and batch["attention_mask"].sum(axis=1).tolist() == [4, 6]
     order = np.concatenate([indices for indices, _batch in found.sorted_batches(3)])
-    assert sorted(order.tolist()) == [0, 1, 2, 3] and (np.diff(found.lengths()[order]) >= 0).all()
+    assert sorted(order.tolist()) == [0, 1, 2, 3] and (np.diff(found.sizes[order]) >= 0).all()
 
 
 def test_padding_to_a_multiple_stays_within_the_longest_row(tmp_path: Path) -> None:
     found = encoded(write_tokenizer(tmp_path))
-    assert found.lengths().tolist() == [4, 6, 3, 2] and found.longest == 6
+    assert found.sizes.tolist() == [4, 6, 3, 2] and found.longest == 6
     widths = {rows: found.batch(rows, 4)["input_ids"].shape[1] for rows in ((3,), (2, 3), (0,), (1, 3))}
     assert widths == {(3,): 4, (2, 3): 4, (0,): 4, (1, 3): 6}
     assert found.batch((3,), 4)["attention_mask"].tolist() == [[1, 1, 0, 0]]
@@ -84,7 +84,7 @@ def test_padding_to_a_multiple_stays_within_the_longest_row(tmp_path: Path) -> N
 def test_typical_lengths_are_quantiles_of_the_batches(tmp_path: Path) -> None:
     texts = tuple(" ".join(["film"] * (1 + number)) for number in range(20))
     found = encoded(write_tokenizer(tmp_path), texts, 50)
-    assert sorted(found.lengths().tolist()) == list(range(3, 23))
+    assert sorted(found.sizes.tolist()) == list(range(3, 23))
     assert found.typical(1, 5) == (5, 9, 13, 16, 20)
     # Batches of four, in the order of length, are padded to 6, 10, 14, 18 and 22.
     assert found.typical(4, 5) == (6, 10, 14, 18, 22)

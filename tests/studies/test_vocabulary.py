@@ -94,7 +94,7 @@ def test_frequent_tokens_come_before_rare_ones_and_after_their_parts(kind: str) 
     rows = len(tokenizer) + 5
     module = Summed("table", rows=rows)
     read = tuple({"input_ids": tokenizer(text)["input_ids"]} for text in [*TEXTS, "film film film"])
-    texts = Encoded(read, np.zeros(len(read), dtype=np.int64), {"input_ids": 0})
+    texts = Encoded.of(read, np.zeros(len(read), dtype=np.int64), {"input_ids": 0})
     example = {"input_ids": torch.tensor([read[0]["input_ids"]])}
     found = rank(module, tokenizer, example, texts)
     assert found.vocabulary.table == "table.weight" and found.vocabulary.rows == rows
