@@ -9,13 +9,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file, save_file
 from slimfront.studies.cache import cached, digest
-from slimfront.studies.data import Examples
+
+if TYPE_CHECKING:
+    # Who only times models reads no study.
+    from slimfront.studies.data import Examples
 
 Lengths = npt.NDArray[np.int64]
 Row = dict[str, list[int]]
