@@ -7,20 +7,23 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from slimfront.objectives.artifact import Artifact
 from slimfront.objectives.rest import at_rest
-from slimfront.objectives.sessions.session import load, run_all
+from slimfront.objectives.sessions.session import Session, load, run_all
 from slimfront.objectives.stopwatch import Times, undisturbed
 from slimfront.studies.encoding import Requests, widths
 from slimfront.studies.errors import SlimfrontError
 
 Json = dict[str, Any]
+NO_LABEL = -1
 
 
 @dataclass(frozen=True)
@@ -46,19 +49,16 @@ class Occasion:
         times: Milliseconds of each model in each round, ``(models, rounds)``.
         tokens: How many tokens the requests of each model have.
         conditions: What bore on the times.
-        answers: The labels that each model gave in answer to its questions.
     """
 
     times: Times
     tokens: tuple[list[int], ...]
     conditions: Json
-    answers: tuple[list[int], ...] = ()
 
     @classmethod
     def of(cls, told: Mapping[str, Any]) -> Occasion:
         """Return what a process told."""
-        times, answers = np.array(told["times"], dtype=np.float64), tuple(told.get("answers", ()))
-        return cls(times, tuple(told["tokens"]), dict(told["conditions"]), answers)
+        return cls(np.array(told["times"], dtype=np.float64), tuple(told["tokens"]), dict(told["conditions"]))
 
     @property
     def rest(self) -> float:
@@ -79,7 +79,7 @@ def occasion(entrants: Sequence[Entrant], rest: float, patience: float, seconds:
         least: Rounds that are run in any case.
 
     Returns:
-        What an :class:`Occasion` is made of.
+        What an :class:`Occasion` is made of, and as ``answers`` the labels that each model gave to its questions.
 
     Raises:
         SlimfrontError: an artifact is missing or damaged, or the process failed.
@@ -111,6 +111,19 @@ def _read(written: list[Json]) -> Requests:
     return tuple({name: np.array(rows, dtype=np.int64) for name, rows in batch.items()} for batch in written)
 
 
+def _loaded(artifacts: Sequence[Artifact]) -> list[Session]:
+    """Load artifacts, all but the first side by side: none is timed yet, and some libraries are not imported twice."""
+    first = load(artifacts[0])
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return [first, *pool.map(load, artifacts[1:])]
+
+
+def _labels(logits: npt.NDArray[np.float32]) -> list[int]:
+    """Return the label of each row ``(rows, classes)``: no label there is where they are not finite."""
+    found: list[int] = np.where(np.isfinite(logits).all(axis=1), logits.argmax(axis=1), NO_LABEL).tolist()
+    return found
+
+
 def main() -> None:
     """Read a task from standard input and write what was found to standard output."""
     # Whatever libraries print goes elsewhere.
@@ -125,13 +138,13 @@ def main() -> None:
 
 
 def _done(task: Json) -> Json:
-    sessions = [load(Artifact.open(Path(model["folder"]))) for model in task["models"]]
+    sessions = _loaded([Artifact.open(Path(model["folder"])) for model in task["models"]])
     requests = [_read(model["requests"]) for model in task["models"]]
     runs = [partial(run_all, session, asked) for session, asked in zip(sessions, requests, strict=True)]
     threads, rest = sessions[0].threads, task.get("rest", float("inf"))
     times, around = at_rest(runs, threads, rest, task["patience"], task["seconds"], task["least"])
     answers = [
-        [int(label) for batch in _read(model["questions"]) for label in session.run(batch).argmax(axis=1)]
+        [label for batch in _read(model["questions"]) for label in _labels(session.run(batch))]
         for session, model in zip(sessions, task["models"], strict=True)
     ]
     tokens = [widths(asked) for asked in requests]

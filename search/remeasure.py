@@ -40,7 +40,7 @@ Json = dict[str, Any]
 Progress = Callable[[str, float], None]
 # Occasions on which the front is timed: fewer than after a search, of whose time this should take little.
 OCCASIONS = 2
-# Sentences whose answers tell whether this processor computes as the one of the search did.
+# So many sentences, in whole groups, whose answers tell whether this processor computes as the one of the search did.
 PROBE = 64
 
 
@@ -64,7 +64,6 @@ class _Bench:
     held_out: Callable[[Point], Json] | None = None
     lock: Mapping[str, Any] = field(default_factory=dict)
     readers: dict[str, Reading] = field(default_factory=dict)
-    contexts: dict[int, Context] = field(default_factory=dict)
 
     def reader(self, folder: Path) -> Reading:
         """Return the texts as the artifact in a folder reads them."""
@@ -75,13 +74,13 @@ class _Bench:
             self.readers[state] = self.reading.read_by(with_backend(self.reading.tokenizer, state))
         return self.readers[state]
 
-    def entrant(self, point: Point) -> Entrant:
+    def entrant(self, point: Point, questions: bool) -> Entrant:
         """Return a point's artifact, its requests, and the sentences whose answers are compared with the search's."""
         folder = self.folders[point.trial]
-        examples = self.reader(folder).search
-        groups = _probe(examples, self.run.study.target.batch)
-        asked = requests(self.run.study, self.reading, self.reader(folder))
-        return Entrant(folder, asked, tuple(examples.batch(group) for group in groups))
+        reader = self.reader(folder)
+        groups = _probe(reader.search, self.run.study.target.batch) if questions else []
+        asked = requests(self.run.study, self.reading, reader)
+        return Entrant(folder, asked, tuple(reader.search.batch(group) for group in groups))
 
     def differs(self, point: Point, answers: Sequence[int]) -> bool:
         """Return whether a point's answers to its questions differ from those that lie beside its artifact."""
@@ -95,18 +94,15 @@ class _Bench:
     def context(self, point: Point) -> Context:
         """Return what objectives may use of a point's artifact, which is loaded where one needs it."""
         study, folder = self.run.study, self.folders[point.trial]
-        if point.trial not in self.contexts:
-            session, reader = Deferred(Artifact.open(folder)), self.reader(folder)
-            ask, full = requests(study, self.reading, reader), full_requests(study, self.reading, reader)
-            context = Context(session, reader.search, study.target.batch, ask, None, ask, {}, 1.0, full)
-            self.contexts[point.trial] = context
-        return self.contexts[point.trial]
+        session, reader = Deferred(Artifact.open(folder)), self.reader(folder)
+        ask, full = requests(study, self.reading, reader), full_requests(study, self.reading, reader)
+        return Context(session, reader.search, study.target.batch, ask, None, ask, {}, 1.0, full)
 
-    def measured(self, point: Point, dense: Point, differs: bool) -> dict[str, Measurement]:
+    def measured(self, point: Point, context: Context, dense: Context, differs: bool) -> dict[str, Measurement]:
         """Return all measurements but the latency, and those that cannot be others than in the search."""
-        artifact, context = Artifact.open(self.folders[point.trial]), self.context(point)
-        if differs and point is not dense:
-            context = replace(context, dense_logits=self.context(dense).logits())
+        artifact = Artifact.open(self.folders[point.trial])
+        if differs and context is not dense:
+            context = replace(context, dense_logits=dense.logits())
         return {
             name: objective.measure(artifact, context)
             for name, objective in objectives_of(self.run.study).items()
@@ -128,8 +124,8 @@ def remeasure(run: Run, progress: Progress, target: str | None = None, rounds: i
 
     Raises:
         RecordsError: an artifact is missing or damaged.
-        StudyError: the study's model or data cannot be loaded here, or the runtime cannot hold the model, or none
-            of the points.
+        StudyError: the study's tokenizer or data cannot be loaded here; of another runtime, neither can the model, or
+            it cannot hold it, or none of the points.
     """
     before = run.front()
     others = [point for point in before.points if point.trial != before.dense.trial]
@@ -145,16 +141,18 @@ def remeasure(run: Run, progress: Progress, target: str | None = None, rounds: i
     timings, answers = _timed(
         bench, before.dense, others, rounds, lambda share: progress("timing the front anew", share)
     )
+    dense_context = bench.context(before.dense)
     found, recomputed, sums = dict[int, Point](), list[int](), dict[int, Json]()
     for number, point in enumerate((before.dense, *others)):
+        context = bench.context(point) if point is not before.dense else dense_context
         differs = bench.differs(point, answers[point.trial])
         recomputed += [point.trial] if differs else []
-        measured = bench.measured(point, before.dense, differs)
+        measured = bench.measured(point, context, dense_context, differs)
         found[point.trial] = _renewed(point, {**measured, "latency": timings[point.trial]})
         if bench.held_out:
             renewed = _held_out_anew(found[point.trial], bench.held_out(point))
             found[point.trial] = replace(renewed, target=target)
-            keep_predictions(bench.context(point), bench.folders[point.trial])
+            keep_predictions(context, bench.folders[point.trial])
             files = Artifact.open(bench.folders[point.trial])
             sums[point.trial] = {**files.files, **beside(files.folder)}
         progress("measuring the front anew", (number + 1) / (len(others) + 1))
@@ -169,7 +167,7 @@ def _timed(
     bench: _Bench, dense: Point, others: Sequence[Point], rounds: int, progress: Callable[[float], None]
 ) -> tuple[dict[int, Measurement], dict[int, list[int]]]:
     """Return the latency of the dense model and of all others by trial, and what each answered to its questions."""
-    records, first = bench.run.records(), bench.entrant(dense)
+    records, answers = bench.run.records(), dict[int, list[int]]()
     trials = records.trials()
     # So that all of it hardly takes more than its share of the search's time.
     effort = Effort.after(trials, OCCASIONS, [dense.trial, *(point.trial for point in others)])
@@ -178,14 +176,18 @@ def _timed(
     each = effort.rounds(rounds)
 
     def ask(heat: Sequence[Point], rest: float, patience: float) -> Json:
-        return timed(first, [bench.entrant(point) for point in heat], rest, patience, each)
+        everyone = [dense, *heat]
+        first, *entrants = (bench.entrant(point, questions=point.trial not in answers) for point in everyone)
+        told = timed(first, entrants, rest, patience, each)
+        for point, labels in zip(everyone, told["answers"], strict=True):
+            answers.setdefault(point.trial, labels)
+        return told
 
     found = tournament(others, ask, effort, progress, known_rest(trials) if same else math.inf)
     own = alone([one for _, occasions in found for one in occasions])
-    times, answers = {dense.trial: own}, dict[int, list[int]]()
+    times = {dense.trial: own}
     for heat, occasions in found:
         times |= zip([point.trial for point in heat], latencies(occasions, own.value), strict=True)
-        answers |= zip([dense.trial, *(point.trial for point in heat)], occasions[0].answers, strict=True)
     return times, answers
 
 
@@ -198,8 +200,22 @@ def _here(run: Run, points: Sequence[Point], progress: Progress) -> _Bench:
         if trial.number in folders:
             _require_tokenizer(trial, folders[trial.number] / TOKENIZER)
     progress("loading the texts", 0.0)
-    reading = load_reading(run.study, load(Artifact.open(folders[points[0].trial])).inputs)
-    return _Bench(run, reading, run.study.target, folders)
+    dense = folders[points[0].trial]
+    bench = _Bench(run, load_reading(run.study, load(Artifact.open(dense)).inputs), run.study.target, folders)
+    _require_texts(run, bench.reader(dense).search)
+    return bench
+
+
+def _require_texts(run: Run, found: Encoded) -> None:
+    known = run.records().lock().get("search split", found.fingerprint())
+    if known != found.fingerprint():
+        raise RecordsError(
+            "the texts, or how the tokenizer reads them, are not those of the search",
+            where=f"{run.folder}: data and model of its study",
+            given=f"search split {found.fingerprint()[:24]}",
+            allowed=f"search split {str(known)[:24]}",
+            hint="give this machine the files with which the search ran",
+        )
 
 
 def _require_tokenizer(trial: Trial, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -81,9 +82,10 @@ def _scratch(place: Path) -> Path:
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         for old in place.parent.glob(".*-*"):
-            # Left by a process that was killed; nothing takes so long to build.
-            if old.is_dir() and time.time() - old.stat().st_mtime > STALE:
-                shutil.rmtree(old, ignore_errors=True)
+            # Left by a process that was killed, for nothing takes so long to build; or another one's, and gone by now.
+            with contextlib.suppress(FileNotFoundError):
+                if old.is_dir() and time.time() - old.stat().st_mtime > STALE:
+                    shutil.rmtree(old, ignore_errors=True)
         return Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
     except OSError as error:
         raise MissingError(

@@ -149,12 +149,12 @@ def _encoded(
             "texts": digest(examples.texts),
             "tokenizer": identity,
             "libraries": [importlib.metadata.version(name) for name in ("tokenizers", "transformers")],
-            "inputs": list(inputs),
+            "inputs": list(INPUTS),
             "max_tokens": max_tokens,
         }
 
         def build(folder: Path) -> None:
-            made, counts = _columns(examples, tokenizer, inputs, max_tokens)
+            made, counts = _columns(examples, tokenizer, INPUTS, max_tokens)
             save_file({LENGTHS: counts, **made}, folder / FILE)
 
         found = load_file(cached("tokens", key, build) / FILE)

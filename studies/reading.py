@@ -39,7 +39,9 @@ class Reading:
     def request(self, batch: int, tokens: int) -> Batch:
         """Return a request of exactly ``batch`` × ``tokens`` real tokens, for measuring latency."""
         # One text after the other, and again from the first one.
-        return {name: np.resize(column, (batch, tokens)) for name, column in self.train.columns.items()}
+        return {
+            name: np.resize(column[: batch * tokens], (batch, tokens)) for name, column in self.train.columns.items()
+        }
 
     def read_by(self, tokenizer: Any) -> Self:
         """Return the same with its texts tokenized by another tokenizer."""

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from slimfront.objectives.artifact import Artifact
 from slimfront.objectives.sessions.session import SESSIONS, Session
-from slimfront.studies.encoding import Batch
+from slimfront.studies.encoding import INPUTS, Batch
 from slimfront.studies.private import keep_private
 
 MODEL, WEIGHTS = "openvino_model.xml", "openvino_model.bin"
@@ -49,7 +49,9 @@ class OpenVinoSession(Session):
     @property
     def inputs(self) -> tuple[str, ...]:
         """See :attr:`Session.inputs`."""
-        return tuple(port.get_any_name() for port in self._request.get_compiled_model().inputs)
+        ports = self._request.get_compiled_model().inputs
+        # A port may have several names.
+        return tuple(name for name in INPUTS if any(name in port.get_names() for port in ports))
 
     @property
     def threads(self) -> int:

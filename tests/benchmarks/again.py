@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -64,10 +65,15 @@ def copied(folder: Path) -> Run:
 
 
 def remeasured(run: Run) -> Json:
-    """Return what ``slimfront remeasure`` finds in a process of its own."""
-    command = [sys.executable, "-m", "slimfront.search.cli", "remeasure", str(run.folder)]
+    """Return what ``slimfront remeasure`` finds in a process of its own, and the processor's seconds that it took."""
+    command, before = [sys.executable, "-m", "slimfront.search.cli", "remeasure", str(run.folder)], _children()
     found: Json = json.loads(subprocess.run([*command, "--json"], check=True, stdout=subprocess.PIPE).stdout)
-    return found
+    return {**found, "cpu": _children() - before}
+
+
+def _children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def read_again(run: Run, points: list[Point], dense: Path) -> dict[int, float]:
@@ -118,7 +124,9 @@ def main(folder: Path) -> None:
     points = [point for point in front.points if point.trial != front.dense.trial]
     base = front.dense.values["latency"]
     told = [remeasured(run) for _ in range(TIMES)]
-    measured = {trial.number: trial.measurements.get("latency", {}) for trial in records.trials()}
+    trials = records.trials()
+    measured = {trial.number: trial.measurements.get("latency", {}) for trial in trials}
+    search = sum(trial.details.get("cpu", {}).get("total", 0.0) for trial in trials)
     before = {trial: entry["accuracy"] for trial, entry in records.held_out().items()}
     after = read_again(run, points, run.artifact(front.dense.trial))
     accuracies = [
@@ -138,6 +146,7 @@ The front of a search ({len(points)} points without the dense model), its latenc
 `slimfront remeasure`, its held-out accuracies by a worker, each in a process of its own: the share of
 second values that lie in the first 95 % interval, by how much both differ, and half the width of the first interval.
 Where the dense model takes more than 1.15 times as long as it does at rest, until patience is out, a latency is marked.
+The {len(trials)} trials took {search:.0f} s of processor time, one remeasurement {np.median([once["cpu"] for once in told]):.0f} s.
 """
     header = (
         "number",

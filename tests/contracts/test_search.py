@@ -18,6 +18,7 @@ import pytest
 from slimfront.search.rebuild import rebuild
 from slimfront.search.records import Records
 from slimfront.search.run import Run, only_coordinator
+from slimfront.search.sums import sealed
 from slimfront.studies.cache import file_sha256
 from slimfront.studies.errors import NoFeasiblePoint, RecordsError, StudyError
 
@@ -181,6 +182,13 @@ def test_a_front_that_is_measured_anew(finished_run: Path, tmp_path: Path) -> No
         assert point["latency"] != old.values["latency"] and "latency" in point["intervals"]
     kept = [json.loads(path.read_text()) for path in run.folder.glob("remeasured-*.json")]
     assert kept == [found]
+    records = Records(run.folder)
+    # As if the study's file held other texts by now.
+    lock = records.lock()
+    records.study.set_user_attr("slimfront:lock", sealed("lock", {**lock, "search split": "0" * 64}))
+    moved = forked("remeasure", tmp_path / "run")
+    records.study.set_user_attr("slimfront:lock", sealed("lock", lock))
+    assert moved.returncode == 4 and "not those of the search" in moved.stderr
     weights = run.artifact(other.trial) / "openvino_model.bin"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     broken = forked("remeasure", tmp_path / "run")

@@ -46,7 +46,7 @@ class Prepared:
 
 
 @pytest.fixture(scope="module")
-def prepared(study_data: Callable[..., dict[str, Any]]) -> Prepared:
+def prepared(study_data: Callable[..., dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
     data = study_data("bert")
     data["space"]["depth"] = {"levels": [0.5]}
     data["space"]["sparsity"] |= {"granularity": "layer", "levels": [0.0, 0.34, 0.67]}
@@ -56,10 +56,13 @@ def prepared(study_data: Callable[..., dict[str, Any]]) -> Prepared:
     # Of so small a model the headers of the files take most.
     data["search"]["bank"] = 20
     study = parse_study(data)
-    evaluator = Evaluator.prepare(study, lambda _text, _share: None)
-    told = guide(evaluator, lambda _text, _share: None)
-    space, predictor = follow(study, json.loads(json.dumps(told)))
-    return Prepared(evaluator, told, space, predictor)
+    with pytest.MonkeyPatch.context() as patch:
+        # A bank of the same weights in which other searches would make room.
+        patch.setenv("SLIMFRONT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        evaluator = Evaluator.prepare(study, lambda _text, _share: None)
+        told = guide(evaluator, lambda _text, _share: None)
+        space, predictor = follow(study, json.loads(json.dumps(told)))
+        yield Prepared(evaluator, told, space, predictor)
 
 
 def test_the_coordinator_lays_the_same_space(prepared: Prepared) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from slimfront.objectives.stopwatch import across
-from slimfront.search.occasion import Entrant, Occasion, occasion
+from slimfront.search.occasion import Entrant, Occasion, _labels, occasion
 from slimfront.search.tournament import HEAT, LONG, MORE, OCCASIONS, Effort, alone, known_rest, latencies, tournament
 from slimfront.search.trial import Trial
 from slimfront.spaces.configuration import Configuration
@@ -114,6 +114,10 @@ def test_a_process_that_fails_is_named(tmp_path: Path) -> None:
     with pytest.raises(SlimfrontError, match=r"manifest\.json") as caught:
         occasion([Entrant(tmp_path / "nowhere", request)], math.inf, 0.0, 0.1, 1)
     assert "nowhere" in str(caught.value) and caught.value.exit_code == 4
+
+
+def test_answers_that_are_not_finite_are_no_label() -> None:
+    assert _labels(np.array([[0.1, 0.2], [np.nan, 1.0], [3.0, 1.0], [np.inf, 0.0]], dtype=np.float32)) == [1, -1, 0, -1]
 
 
 def test_a_short_search_is_worth_one_process() -> None:

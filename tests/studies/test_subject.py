@@ -11,6 +11,7 @@ import torch
 from slimfront.studies.errors import StudyError
 from slimfront.studies.models import load_tokenizer
 from slimfront.studies.reader import parse_study
+from slimfront.studies.reading import load_reading
 from slimfront.studies.subject import Subject, load_subject, trained
 
 from tests.conftest import make_encoder, write_tokenizer
@@ -21,6 +22,24 @@ Make = Callable[..., dict[str, Any]]
 def load(data: dict[str, Any], folder: Path) -> Subject:
     data["model"]["path"] = str(folder)
     return load_subject(parse_study(data))
+
+
+def test_a_request_is_of_real_tokens_and_holds_no_more(study_data: Make) -> None:
+    subject = load_subject(parse_study(study_data("bert")))
+    texts = [token for row in subject.train.rows for token in row["input_ids"]]
+    for batch, tokens in ((1, 12), (3, 7), (40, len(texts) // 20)):
+        for name, values in subject.request(batch, tokens).items():
+            assert values.shape == (batch, tokens) and (values.base is None or values.base.size <= 2 * values.size)
+            if name == "input_ids":
+                assert values.ravel().tolist() == (texts * 3)[: batch * tokens]
+
+
+def test_who_needs_no_model_reads_the_same(study_data: Make) -> None:
+    study = parse_study(study_data("bert"))
+    subject, reading = load_subject(study), load_reading(study, {"token_type_ids", "attention_mask", "input_ids"})
+    for split in ("train", "search", "held_out", "lessons"):
+        one, other = getattr(subject, split), getattr(reading, split)
+        assert one.rows == other.rows and one.fingerprint() == other.fingerprint() and one.padding == other.padding
 
 
 def test_a_decoder_takes_the_padding_token_that_its_configuration_names(study_data: Make, tmp_path: Path) -> None:
