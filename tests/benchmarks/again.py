@@ -126,6 +126,7 @@ def main(folder: Path) -> None:
     told = [remeasured(run) for _ in range(TIMES)]
     trials = records.trials()
     measured = {trial.number: trial.measurements.get("latency", {}) for trial in trials}
+    anew = float(np.median([once["cpu"] for once in told]))
     search = sum(trial.details.get("cpu", {}).get("total", 0.0) for trial in trials)
     before = {trial: entry["accuracy"] for trial, entry in records.held_out().items()}
     after = read_again(run, points, run.artifact(front.dense.trial))
@@ -146,7 +147,7 @@ The front of a search ({len(points)} points without the dense model), its latenc
 `slimfront remeasure`, its held-out accuracies by a worker, each in a process of its own: the share of
 second values that lie in the first 95 % interval, by how much both differ, and half the width of the first interval.
 Where the dense model takes more than 1.15 times as long as it does at rest, until patience is out, a latency is marked.
-The {len(trials)} trials took {search:.0f} s of processor time, one remeasurement {np.median([once["cpu"] for once in told]):.0f} s.
+The {len(trials)} trials took {search:.0f} s of processor time, one remeasurement {anew:.0f} s.
 """
     header = (
         "number",
