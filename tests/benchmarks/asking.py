@@ -16,6 +16,7 @@ from slimfront.search.prediction.tables import Term
 from slimfront.search.records import Records
 from slimfront.search.run import Run
 from slimfront.search.samplers import SAMPLERS
+from slimfront.spaces.axes.bits import STATIC
 from slimfront.spaces.domain import Value
 from slimfront.spaces.space import Space
 from slimfront.spaces.structure import Anatomy, WeightGroup
@@ -43,13 +44,15 @@ class OneMode:
         return precision
 
 
-def space_of(groups: int, levels: tuple[int, ...] = LEVELS) -> Space:
+def space_of(groups: int, levels: tuple[Value, ...] = LEVELS) -> Space:
     """Return a space of so many weight groups, each with a bit-width of its own."""
+    widths = tuple(level for level in levels if isinstance(level, int))
     names = [f"encoder.layer.{number // 4}.part{number % 4}" for number in range(groups)]
-    anatomy = Anatomy((), tuple(WeightGroup(name, "ffn_in", (f"{name}.weight",)) for name in names), {})
-    return Space(
-        SpaceSpec(bits=BitsSpec(levels=levels, granularity="layer")), anatomy, Capabilities(levels, (64,), ("f32",))
-    )
+    weights = tuple(f"{name}.weight" for name in names)
+    own = tuple(WeightGroup(name, "ffn_in", (weight,)) for name, weight in zip(names, weights, strict=True))
+    capabilities = Capabilities(widths, (64,), ("f32",), static=(8,))
+    spec = SpaceSpec(bits=BitsSpec(levels=levels, granularity="layer"))
+    return Space(spec, Anatomy((), own, {}, linear=weights), capabilities)
 
 
 def predictor_of(space: Space) -> Predictor:
@@ -58,7 +61,7 @@ def predictor_of(space: Space) -> Predictor:
     domains = {name: domain.values for name, domain in space.domains.items()}
     size, latency, losses = [], [], []
     for position, values in enumerate(domains.values()):
-        bits = np.array(values, dtype=np.float64)
+        bits = np.array([STATIC.get(str(value), value) for value in values], dtype=np.float64)
         weights = int(rng.integers(10_000, 1_000_000))
         size.append(Term((position,), (weights * bits / 8).astype(np.int64)))
         latency.append(Term((position,), weights * (0.3 + bits / 32) / 1e6))
@@ -124,7 +127,7 @@ def main(folder: Path) -> None:
                 ]
             )
         start = time.process_time()
-        large = space_of(500, (2, 3, 4, 5, 6, 7, 8, 32))
+        large = space_of(500, (2, 3, 4, 6, 8, "8-static", 16, 32))
         dense = large.dense()
         made = time.process_time() - start
         rows.append(
