@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 from slimfront.objectives.stopwatch import (
     LEAST_ROUNDS,
+    MOST_HALVES,
     MOST_ROUNDS,
+    WARM_UP,
     Ratio,
+    _warm_up,
     compared,
     conditions,
     interleaved,
@@ -78,6 +81,32 @@ def _hold(own: Path, told: multiprocessing.Queue) -> None:  # type: ignore[type-
         start = time.monotonic()
         time.sleep(0.3)
         told.put((start, time.monotonic()))
+
+
+@pytest.mark.parametrize(("slowed", "halves"), [([], 2), ([0], MOST_HALVES), ([0, 1], MOST_HALVES)])
+def test_a_pair_is_warm_when_both_are(slowed: list[int], halves: int) -> None:
+    assert halves_of_a_warm_up(2, slowed) == halves
+
+
+@pytest.mark.parametrize(("slowed", "halves"), [([], 2), ([3], 2), ([0, 1, 2, 3, 4], MOST_HALVES)])
+def test_many_are_warm_when_most_are(slowed: list[int], halves: int) -> None:
+    assert halves_of_a_warm_up(9, slowed) == halves
+
+
+def halves_of_a_warm_up(count: int, slowed: list[int]) -> int:
+    """Return how many stretches it takes some runs, of which some take another time in each, to be warm."""
+    rounds = 0
+
+    def one_round(runs: list[None], _rng: np.random.Generator) -> list[float]:
+        nonlocal rounds
+        rounds += 1
+        grown = 1.0 + (rounds - 1) // WARM_UP
+        return [grown if place in slowed else 1.0 for place in range(len(runs))]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("slimfront.objectives.stopwatch._round", one_round)
+        _warm_up([lambda: None] * count, np.random.default_rng(0))
+    return rounds // WARM_UP
 
 
 def test_two_processes_measure_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
