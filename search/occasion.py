@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from slimfront.objectives.artifact import Artifact
 from slimfront.objectives.rest import at_rest
-from slimfront.objectives.sessions.session import Session, load, run_all
+from slimfront.objectives.sessions.session import SESSIONS, Session, load, run_all
 from slimfront.objectives.stopwatch import Times, undisturbed
 from slimfront.studies.encoding import Requests, widths
 from slimfront.studies.errors import SlimfrontError
@@ -112,10 +112,11 @@ def _read(written: list[Json]) -> Requests:
 
 
 def _loaded(artifacts: Sequence[Artifact]) -> list[Session]:
-    """Load artifacts, all but the first side by side: none is timed yet, and some libraries are not imported twice."""
-    first = load(artifacts[0])
+    """Load artifacts of one runtime, side by side where it can: nothing is timed yet."""
+    if not SESSIONS.get(artifacts[0].runtime, where="artifact").side_by_side:
+        return [load(artifact) for artifact in artifacts]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return [first, *pool.map(load, artifacts[1:])]
+        return list(pool.map(load, artifacts))
 
 
 def _labels(logits: npt.NDArray[np.float32]) -> list[int]:

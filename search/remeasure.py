@@ -196,24 +196,24 @@ def _here(run: Run, points: Sequence[Point], progress: Progress) -> _Bench:
     # A runtime that is not installed is refused.
     RUNTIMES.get(run.study.target.runtime, where="target.runtime")(run.study.target)
     folders = {point.trial: run.artifact(point.trial) for point in points}
-    for trial in run.records().trials():
+    records = run.records()
+    for trial in records.trials():
         if trial.number in folders:
             _require_tokenizer(trial, folders[trial.number] / TOKENIZER)
     progress("loading the texts", 0.0)
     dense = folders[points[0].trial]
     bench = _Bench(run, load_reading(run.study, load(Artifact.open(dense)).inputs), run.study.target, folders)
-    _require_texts(run, bench.reader(dense).search)
+    _require_texts(run, records.lock(), bench.reader(dense).search.fingerprint())
     return bench
 
 
-def _require_texts(run: Run, found: Encoded) -> None:
-    known = run.records().lock().get("search split", found.fingerprint())
-    if known != found.fingerprint():
+def _require_texts(run: Run, known: Json, found: str) -> None:
+    if (before := known.get("search split", found)) != found:
         raise RecordsError(
             "the texts, or how the tokenizer reads them, are not those of the search",
             where=f"{run.folder}: data and model of its study",
-            given=f"search split {found.fingerprint()[:24]}",
-            allowed=f"search split {str(known)[:24]}",
+            given=f"search split {found[:24]}",
+            allowed=f"search split {str(before)[:24]}",
             hint="give this machine the files with which the search ran",
         )
 

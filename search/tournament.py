@@ -107,7 +107,7 @@ def tournament(
                 begun = time.monotonic()
                 found[place].append(Occasion.of(ask(heat, rest, min(patience - price, PATIENCE))))
                 waited = float(found[place][-1].conditions["waited"])
-                cost = max(0.0, time.monotonic() - begun - waited)
+                cost = max(cost, time.monotonic() - begun - waited)
                 patience = max(0.0, patience - price - waited)
             progress(min(1.0, (number * len(heats) + place + 1) / (wanted * len(heats))))
     quietest = [sorted(own, key=lambda one: one.rest)[:wanted] for own in found]

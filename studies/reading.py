@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -79,7 +79,7 @@ def read_texts(texts: Splits, tokenizer: Any, inputs: Sequence[str], padding: in
     return Reading(tokenizer, texts, max_tokens, *_encoded(texts, tokenizer, inputs, max_tokens))
 
 
-def load_reading(study: Study, inputs: Sequence[str]) -> Reading:
+def load_reading(study: Study, inputs: Collection[str]) -> Reading:
     """Load a study's texts for who has models that read them, and needs none of the study's.
 
     Args:

@@ -27,6 +27,8 @@ class OpenVinoSession(Session):
     filled so on purpose): the model is then loaded again, to another place.
     """
 
+    side_by_side = True
+
     def __init__(self, artifact: Artifact) -> None:
         self._artifact = artifact
         self._request = self._load()

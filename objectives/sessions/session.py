@@ -6,6 +6,7 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,12 @@ class Session(ABC):
 
     Args:
         artifact: What is loaded.
+
+    Attributes:
+        side_by_side: Whether several may be loaded at once by threads of one process, and sooner so.
     """
+
+    side_by_side: ClassVar[bool] = False
 
     @abstractmethod
     def __init__(self, artifact: Artifact) -> None: ...
@@ -39,7 +45,7 @@ class Session(ABC):
     @property
     @abstractmethod
     def inputs(self) -> tuple[str, ...]:
-        """Names of the inputs that a batch must have."""
+        """Names of what it reads of a batch."""
 
     @property
     @abstractmethod

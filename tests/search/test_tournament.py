@@ -6,12 +6,14 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from threading import get_ident
 from typing import Any
 
 import numpy as np
 import pytest
+from slimfront.objectives.artifact import Artifact
 from slimfront.objectives.stopwatch import across
-from slimfront.search.occasion import Entrant, Occasion, _labels, occasion
+from slimfront.search.occasion import Entrant, Occasion, _labels, _loaded, occasion
 from slimfront.search.tournament import HEAT, LONG, MORE, OCCASIONS, Effort, alone, known_rest, latencies, tournament
 from slimfront.search.trial import Trial
 from slimfront.spaces.configuration import Configuration
@@ -114,6 +116,16 @@ def test_a_process_that_fails_is_named(tmp_path: Path) -> None:
     with pytest.raises(SlimfrontError, match=r"manifest\.json") as caught:
         occasion([Entrant(tmp_path / "nowhere", request)], math.inf, 0.0, 0.1, 1)
     assert "nowhere" in str(caught.value) and caught.value.exit_code == 4
+
+
+@pytest.mark.parametrize(("runtime", "beside"), [("pytorch", False), ("openvino", True)])
+def test_only_what_can_be_is_loaded_side_by_side(runtime: str, beside: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch's loader replaces a method of all modules meanwhile: another thread's weights would be lost."""
+    threads = set[int]()
+    monkeypatch.setattr("slimfront.search.occasion.load", lambda artifact: threads.add(get_ident()) or artifact)
+    artifacts = [Artifact(Path(str(number)), {}, runtime, {}) for number in range(5)]
+    assert _loaded(artifacts) == artifacts
+    assert (get_ident() not in threads) == beside
 
 
 def test_answers_that_are_not_finite_are_no_label() -> None:
