@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -75,6 +75,20 @@ class Point:
         if not all(math.isfinite(value) for value in self.values.values()):
             raise ValueError(f"trial {self.trial} has a value that is not finite: {dict(self.values)}")
 
+    def settled(self, names: Collection[str]) -> Point:
+        """Return the point with what the last tournament measured of some objectives in place of its trial's."""
+        known = {name: entry for name, entry in self.final.items() if name in names}
+        return replace(
+            self,
+            values={**self.values, **{name: float(entry["value"]) for name, entry in known.items()}},
+            intervals={**self.intervals, **{name: tuple(entry["interval"]) for name, entry in known.items()}},
+            noisy=(
+                *(name for name in self.noisy if name not in known),
+                *(name for name, entry in known.items() if entry.get("noisy")),
+            ),
+            final={name: entry for name, entry in self.final.items() if name not in known},
+        )
+
     def to_json(self) -> Json:
         """Return the point in the form of ``inspect --json``."""
         found: Json = {"trial": self.trial, **self.values}
@@ -141,17 +155,22 @@ class Front:
         """Unit by objective."""
         return {name: str(entry["unit"]) for name, entry in self.objectives.items()}
 
-    @cached_property
-    def _settled(self) -> tuple[Point, ...]:
-        """The points as they are judged: with what the last tournament measured, where all of them took part in it."""
+    @property
+    def rematched(self) -> list[str]:
+        """The objectives that a last tournament measured of all the points."""
         apart = [set(point.final) for point in self.points if point.trial != self.dense.trial]
-        names = set.intersection(*apart) if apart else set()
-        return tuple(
-            replace(point, values={**point.values, **{name: float(point.final[name]["value"]) for name in names}})
-            if point.trial != self.dense.trial
-            else point
-            for point in self.points
-        )
+        return sorted(set.intersection(*apart)) if apart else []
+
+    @cached_property
+    def settled(self) -> Front:
+        """The front as it is judged: with what the last tournament measured, where all its points took part in it."""
+        names = self.rematched
+        chosen = {point.trial for point in self.points} - {self.dense.trial}
+
+        def judged(points: tuple[Point, ...]) -> tuple[Point, ...]:
+            return tuple(point.settled(names) if point.trial in chosen else point for point in points)
+
+        return replace(self, points=judged(self.points), everything=judged(self.everything))
 
     def where(self, filters: Sequence[str]) -> tuple[Point, ...]:
         """Return the front's points that pass all filters, such as ``size <= 20MB``.
@@ -163,11 +182,11 @@ class Front:
             NoFeasiblePoint: none passes; how far each budget is out of reach is told, and the nearest are named.
         """
         limits = [parse_where(text, self.units) for text in filters]
-        both = zip(self.points, self._settled, strict=True)
+        both = zip(self.points, self.settled.points, strict=True)
         passing = tuple(p for p, known in both if all(_broken(limit, known, self.dense) <= 0 for limit in limits))
         if not passing:
             budgets = limits if self.points else [*self.limits.values(), *limits]
-            candidates = self._settled or self.everything
+            candidates = self.settled.points or self.everything
             bound = bindings(budgets, candidates, self.dense.values) if candidates else []
             raise NoFeasiblePoint(
                 "no point of the front passes these filters" if self.points else "no trial keeps the constraints",
@@ -180,7 +199,7 @@ class Front:
 
     def nearest(self, limits: Sequence[Limit], count: int = 3) -> str:
         """Describe the points that break the limits least, relative to the dense model's values."""
-        candidates = self._settled or self.everything
+        candidates = self.settled.points or self.everything
 
         def excess(point: Point) -> float:
             scale = {name: max(abs(value), 1e-12) for name, value in self.dense.values.items()}
@@ -215,7 +234,7 @@ class Front:
                 "choose a way to pick or weights", where="--pick, --weights", given=how, hint="leave one out"
             )
         points = self.where([where] if isinstance(where, str) else list(where))
-        known = {point.trial: point for point in self._settled}
+        known = {point.trial: point for point in self.settled.points}
         values = losses(self.objectives, [known[point.trial] for point in points])
         row = (
             choose(how or "knee", self.objectives, values)

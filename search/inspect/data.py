@@ -68,6 +68,8 @@ def notes(trials: Sequence[Trial], front: Front) -> list[str]:
             f"the dense model is no better than guessing ({guessing:.3f} by always giving the most frequent label):"
             " are tokenizer, labels and weights those of one model?"
         )
+    if again := front.rematched:
+        lines.append(f"picks and budgets go by the {' and '.join(again)} of the last tournament, side by side")
     if correlations:
         found = ", ".join(f"{name} {value:.2f}" for name, value in correlations.items())
         lines.append(f"rank correlation of predicted and measured: {found}")

@@ -14,6 +14,8 @@ SCALE = {"byte": (1e-6, "MB"), "ms": (1.0, "ms"), "fraction": (1.0, ""), "nat": 
 def draw_front(front: Front, out: Path | IO[bytes], title: str, kind: str | None = None) -> None:
     """Draw every pair of objectives: front, dominated trials, dense and uniform settings as landmarks.
 
+    The front stands where it is judged; see :attr:`slimfront.search.front.Front.settled`.
+
     Args:
         front: What to draw.
         out: A ``.png`` or ``.svg`` file, or a stream.
@@ -22,6 +24,7 @@ def draw_front(front: Front, out: Path | IO[bytes], title: str, kind: str | None
     """
     from matplotlib.figure import Figure
 
+    front = front.settled
     names = list(front.objectives)
     last = names[-1]
     pairs = [(name, last) for name in names[:-1]]

@@ -67,7 +67,9 @@ def document(run: Run, front: Front) -> Json:
     chosen = {point.trial for point in front.points}
     knee = front.pick("knee").trial if front.points else front.dense.trial
     parameters = list(front.dense.configuration)
-    points = [_point(front, point, point.trial in chosen, rivals.get(point.trial)) for point in front.everything]
+    # What the budgets filter is what ``--where`` goes by.
+    judged = front.settled.everything
+    points = [_point(front, point, point.trial in chosen, rivals.get(point.trial)) for point in judged]
     return {
         "name": run.study.name,
         "run": str(run.folder),

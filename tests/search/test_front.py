@@ -130,7 +130,13 @@ def test_the_last_tournament_decides_where_all_took_part() -> None:
     dense, lucky, quick = timed(0, 10.0, 0.8, None), timed(1, 2.0, 0.78, 5.0), timed(2, 4.0, 0.79, 3.0)
     front = Front.of(told, dense, [dense, lucky, quick])
     assert front.pick("fastest") is quick and front.where(["latency <= 3.5 ms"]) == (quick,)
+    assert front.rematched == ["latency"]
+    judged = {point.trial: point for point in front.settled.everything}
+    assert [judged[trial].values["latency"] for trial in (0, 1, 2)] == [10.0, 5.0, 3.0]
+    assert judged[1].intervals["latency"] == (0, 9) and not judged[1].final and judged[0] is dense
+    assert front.settled.pick("fastest").trial == 2
     with pytest.raises(NoFeasiblePoint, match=r"reaches 3\.000 ms"):
         front.where(["latency <= 2.5 ms"])
     apart = Front.of(told, dense, [dense, lucky, replace(quick, final={})])
     assert apart.pick("fastest") is lucky and apart.where(["latency <= 2.5 ms"]) == (lucky,)
+    assert apart.rematched == [] and apart.settled == apart

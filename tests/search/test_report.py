@@ -12,7 +12,7 @@ import pytest
 from plotly.offline import get_plotlyjs
 from slimfront.search.export.card import _row
 from slimfront.search.front import Front
-from slimfront.search.inspect.report import answers, axes, write_report
+from slimfront.search.inspect.report import answers, axes, document, write_report
 from slimfront.search.run import Run
 
 from tests.browser import CHROMIUM, DARK, LIGHT, PHONE, Page, opened
@@ -34,6 +34,19 @@ def test_a_thousand_trials_are_one_small_file_without_a_network(tmp_path: Path) 
     assert shares == sorted(shares) and abs(shares[-1] - run.front().hypervolume()) < 1e-4
     (latency,) = [one for one in told["predictions"] if one["name"] == "latency"]
     assert latency["pairs"][0] == [1, 0.9, pytest.approx(run.front().everything[1].values["latency"] / 10)]
+
+
+def test_budgets_of_a_report_go_by_the_last_tournament(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", 5)
+    points = [point for point in run.front().points if point.trial != 0]
+    entries = {p.trial: {"value": 1.0 + p.trial, "unit": "ms", "interval": [0.5, 9.0], "noisy": True} for p in points}
+    run.records().finish_tournament(entries)
+    told = {point["trial"]: point for point in document(run, run.front())["points"]}
+    for point in points:
+        shown = told[point.trial]
+        assert shown["values"]["latency"] == 1.0 + point.trial and shown["intervals"]["latency"] == [0.5, 9.0]
+        assert shown["noisy"] == ["latency"] and shown["shown"]["latency"] == f"{1.0 + point.trial:.3f} ms"
+    assert told[0]["values"]["latency"] == 10.0
 
 
 def test_a_report_that_cannot_be_written_names_its_file(tmp_path: Path) -> None:
