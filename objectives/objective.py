@@ -28,7 +28,7 @@ class Context:
     Attributes:
         session: The artifact, loaded.
         examples: The split on which quality is measured.
-        batch: Sentences of one request.
+        batch: Sentences of the examples that are read at once.
         requests: The requests whose latency is measured: a model that reads texts as more tokens gets more of them.
         dense_session: The dense artifact, loaded, or None while the dense artifact itself is measured.
         dense_requests: The dense model's requests.
@@ -54,10 +54,14 @@ class Context:
     _seen: dict[int, Row] = field(default_factory=dict)
 
     @cached_property
-    def _groups(self) -> tuple[list[list[int]], dict[int, int]]:
-        """The examples in groups of the target's batch, and the group of each."""
-        groups = self.examples.partition(self.batch)
-        return groups, {index: number for number, group in enumerate(groups) for index in group}
+    def groups(self) -> list[list[int]]:
+        """The examples in groups that are read at once."""
+        return self.examples.partition(self.batch)
+
+    @cached_property
+    def _home(self) -> dict[int, int]:
+        """The group of each example."""
+        return {index: number for number, group in enumerate(self.groups) for index in group}
 
     def run(self) -> None:
         """Run the requests."""
@@ -73,10 +77,9 @@ class Context:
         Raises:
             NotFinite: a logit is not finite.
         """
-        groups, home = self._groups
         # Always the same groups: what a model answers may depend on what else is in the batch.
-        missing = sorted({home[index] for index in indices if index not in self._seen})
-        self._seen.update(read(self.session, self.examples, [groups[number] for number in missing]))
+        missing = sorted({self._home[index] for index in indices if index not in self._seen})
+        self._seen.update(read(self.session, self.examples, [self.groups[number] for number in missing]))
         return np.stack([self._seen[index] for index in indices])
 
     def recall(self, logits: npt.NDArray[np.float32]) -> None:

@@ -23,6 +23,7 @@ from slimfront.objectives.rest import Rest
 from slimfront.objectives.runtimes import Runtime
 from slimfront.objectives.runtimes.runtime import Blueprint
 from slimfront.objectives.sessions import Session
+from slimfront.objectives.sessions.session import reading_batch
 from slimfront.search.answers import TOKENIZER, beside, keep_predictions, logits_of, readable_logits
 from slimfront.search.bank import Bank
 from slimfront.search.clock import Clock
@@ -222,7 +223,7 @@ class Evaluator:
         with self._clock.stage("inference"):
             if bar is not None:
                 known = readable_logits(others, dense.shape)
-                race = Race(dense, context.examples.labels, self.study.search.delta, seed, known)
+                race = Race(dense, context.examples.labels, self.study.search.delta, seed, known, context.groups)
                 if race.run(context.see, bar):
                     return race
             context.logits()
@@ -269,7 +270,7 @@ class Evaluator:
 
     def _known(self, artifact: Artifact, examples: Encoded) -> npt.NDArray[np.float32]:
         with self._clock.stage("inference"):
-            return logits_of(artifact, self.runtime, examples, self.study.target.batch)
+            return logits_of(artifact, self.runtime, examples, self._batch)
 
     def _divergence(self, context: Context, logits: npt.NDArray[np.float32]) -> float:
         """Return the mean KL divergence of the dense model's predictions from these, in nats.
@@ -354,6 +355,10 @@ class Evaluator:
         """Return the requests whose latency is measured; see :func:`slimfront.search.tournament.requests`."""
         return requests(self.study, self.subject, reader)
 
+    @property
+    def _batch(self) -> int:
+        return reading_batch(self.study.target.runtime, self.study.target.batch)
+
     def _load(self, artifact: Artifact) -> Session:
         with self._clock.stage("session"):
             return self.runtime.load(artifact)
@@ -371,7 +376,7 @@ class Evaluator:
         return Context(
             session=session,
             examples=examples,
-            batch=self.study.target.batch,
+            batch=self._batch,
             requests=self.requests(reader),
             dense_requests=self.requests(self.subject),
             dense_session=self._dense_session(reference.folder) if reference.dense else None,

@@ -83,18 +83,31 @@ class Race:
             supposes.
         seed: Draws the sentences.
         others: Logits of earlier trials on all sentences, ``(sentences, classes)`` each.
+        groups: Sentences that are read together, all in groups of one size but for the last; each by itself if absent.
 
     Raises:
         ValueError: ``delta`` is not between 0 and 1, or there are no sentences.
     """
 
-    def __init__(self, dense: Logits, labels: Ints, delta: float, seed: int, others: Sequence[Logits] = ()) -> None:
+    def __init__(
+        self,
+        dense: Logits,
+        labels: Ints,
+        delta: float,
+        seed: int,
+        others: Sequence[Logits] = (),
+        groups: Sequence[Sequence[int]] | None = None,
+    ) -> None:
         if not 0 < delta < 1 or not len(labels):
             raise ValueError(f"a race needs 0 < delta < 1 and sentences, not {delta} and {len(labels)}")
         self._labels, self._rng = labels, np.random.default_rng(seed)
         self._forecaster = Forecaster(margins(dense, labels), labels, [margins(other, labels) for other in others])
         self._deviations = boundary(len(labels), delta)
         self._looks = looks(len(labels))
+        alone = np.arange(len(labels))[:, None]
+        self._groups = [np.array(group) for group in (alone if groups is None else groups)]
+        self._sizes = np.array([len(group) for group in self._groups])
+        self._unread = np.ones(len(self._groups), dtype=np.bool_)
         self._seen = np.zeros(0, dtype=np.int64)
         self._margin, self._right = np.zeros(0), np.zeros(0, dtype=np.bool_)
         self._forecast = Forecast(0.5, 0.5, np.full(len(labels), 0.5))
@@ -125,15 +138,18 @@ class Race:
         # A number of sentences is whole.
         return min(most, math.ceil(bound * total - 1e-9)) / total
 
-    def _next(self, count: int) -> Ints:
-        """Return the sentences of the next look: the least sure ones, and some at random."""
-        unseen = np.setdiff1d(np.arange(len(self._labels)), self._seen)
-        chances = self._forecast.chances[unseen]
+    def _next(self, sentences: int) -> Ints:
+        """Return the sentences of the next look: groups of the least sure ones, and some at random."""
+        unread = np.flatnonzero(self._unread)
+        count = min(len(unread), -(-sentences // len(self._groups[0])))
+        chances = self._forecast.chances[np.concatenate(self._groups)]
+        doubt = np.add.reduceat(chances * (1 - chances), np.cumsum(self._sizes) - self._sizes) / self._sizes
         drawn = count if not len(self._seen) else round(RANDOM * count)
-        unsure = np.argsort(-chances * (1 - chances), kind="stable")
+        unsure = unread[np.argsort(-doubt[unread], kind="stable")]
         chosen, rest = unsure[: count - drawn], unsure[count - drawn :]
-        found: Ints = unseen[np.concatenate([chosen, self._rng.choice(rest, drawn, replace=False)])]
-        return found
+        taken = np.concatenate([chosen, self._rng.choice(rest, drawn, replace=False)])
+        self._unread[taken] = False
+        return np.concatenate([self._groups[group] for group in taken])
 
     def _update(self, positions: Ints, logits: Logits) -> None:
         self._seen = np.concatenate([self._seen, positions])

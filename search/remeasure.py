@@ -15,7 +15,7 @@ from slimfront.objectives.artifact import Artifact
 from slimfront.objectives.measurement import Measurement
 from slimfront.objectives.objective import Context
 from slimfront.objectives.runtimes import RUNTIMES
-from slimfront.objectives.sessions.session import Deferred, load
+from slimfront.objectives.sessions.session import Deferred, load, reading_batch
 from slimfront.objectives.stopwatch import LEAST_ROUNDS
 from slimfront.search.answers import PREDICTIONS, TOKENIZER, beside, keep_predictions
 from slimfront.search.front import Point
@@ -65,6 +65,11 @@ class _Bench:
     lock: Mapping[str, Any] = field(default_factory=dict)
     readers: dict[str, Reading] = field(default_factory=dict)
 
+    @property
+    def batch(self) -> int:
+        """Sentences that are read at once."""
+        return reading_batch(self.target.runtime, self.target.batch)
+
     def reader(self, folder: Path) -> Reading:
         """Return the texts as the artifact in a folder reads them."""
         if not (folder / TOKENIZER).is_file():
@@ -78,7 +83,7 @@ class _Bench:
         """Return a point's artifact, its requests, and the sentences whose answers are compared with the search's."""
         folder = self.folders[point.trial]
         reader = self.reader(folder)
-        groups = _probe(reader.search, self.run.study.target.batch) if questions else []
+        groups = _probe(reader.search, self.batch) if questions else []
         asked = requests(self.run.study, self.reading, reader)
         return Entrant(folder, asked, tuple(reader.search.batch(group) for group in groups))
 
@@ -88,7 +93,7 @@ class _Bench:
         known = _predictions(self.folders[point.trial])
         if known is None or known.shape != (len(examples),):
             return True
-        rows = [row for group in _probe(examples, self.run.study.target.batch) for row in group]
+        rows = [row for group in _probe(examples, self.batch) for row in group]
         return bool((known[rows] != np.array(answers)).any())
 
     def context(self, point: Point) -> Context:
@@ -96,7 +101,7 @@ class _Bench:
         study, folder = self.run.study, self.folders[point.trial]
         session, reader = Deferred(Artifact.open(folder)), self.reader(folder)
         ask, full = requests(study, self.reading, reader), full_requests(study, self.reading, reader)
-        return Context(session, reader.search, study.target.batch, ask, None, ask, {}, 1.0, full)
+        return Context(session, reader.search, self.batch, ask, None, ask, {}, 1.0, full)
 
     def measured(self, point: Point, context: Context, dense: Context, differs: bool) -> dict[str, Measurement]:
         """Return all measurements but the latency, and those that cannot be others than in the search."""

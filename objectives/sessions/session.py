@@ -24,9 +24,12 @@ class Session(ABC):
 
     Attributes:
         side_by_side: Whether several may be loaded at once by threads of one process, and sooner so.
+        reading: Sentences that are read at once where quality is measured, at least: more than one only where an answer
+            is the same but for rounding whatever else is in the batch.
     """
 
     side_by_side: ClassVar[bool] = False
+    reading: ClassVar[int] = 1
 
     @abstractmethod
     def __init__(self, artifact: Artifact) -> None: ...
@@ -58,6 +61,11 @@ class Session(ABC):
 
 
 SESSIONS: Registry[Session] = Registry("session", "slimfront.objectives.sessions")
+
+
+def reading_batch(runtime: str, batch: int) -> int:
+    """Return how many sentences a runtime reads at once where quality is measured, given the target's batch."""
+    return max(batch, SESSIONS.get(runtime, where="target.runtime").reading)
 
 
 def load(artifact: Artifact) -> Session:

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 from slimfront.objectives.artifact import Artifact
 from slimfront.objectives.download import downloaded
+from slimfront.objectives.sessions.session import reading_batch
 from slimfront.search.export.card import Use, model_card
 from slimfront.search.export.exporter import Exported, Exporter, read_record, write_record
 from slimfront.studies.cache import file_sha256
@@ -75,7 +76,7 @@ class ModelFolder(Exporter):
             **record_of(source, self.format),
             "labels": list(splits.labels),
             "max_tokens": study.model.max_tokens,
-            "batch": self.batch if made.predictions is None else study.target.batch,
+            "batch": self.batch if made.predictions is None else reading_batch(source.runtime, study.target.batch),
         }
         if made.predictions is not None:
             _write_examples(splits, made.predictions, folder)
