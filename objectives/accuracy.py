@@ -9,7 +9,7 @@ from slimfront.objectives.objective import OBJECTIVES, Context, Objective
 
 @OBJECTIVES.register("accuracy")
 class Accuracy(Objective):
-    """Share of the examples that the artifact classifies rightly, run on its runtime at the target's batch.
+    """Share of the examples that the artifact classifies rightly, run on its runtime.
 
     The interval is the exact binomial one (Clopper and Pearson 1934).
     """
