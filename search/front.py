@@ -163,7 +163,10 @@ class Front:
 
     @cached_property
     def settled(self) -> Front:
-        """The front as it is judged: with what the last tournament measured, where all its points took part in it."""
+        """The front as it is judged: with what the last tournament measured, where all its points took part in it.
+
+        Its points are in the same order, and other trials stay as the search measured them.
+        """
         names = self.rematched
         chosen = {point.trial for point in self.points} - {self.dense.trial}
 

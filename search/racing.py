@@ -1,6 +1,7 @@
 """Racing: a trial stops as soon as its accuracy surely falls short.
 
-The first sentences are drawn at random, the next ones mostly because their answers are least sure. At each look the
+The first sentences are drawn at random, the next ones mostly because their answers are least sure; where several are
+read at once, groups of sentences alike in length. At each look the
 candidate's accuracy on the whole split is forecast (:mod:`slimfront.search.forecast`), and it stops where the upper end
 of the forecast lies below the bar. The forecasts of the looks are correlated like a random walk at the times of its
 information, so that the chance to fall below the bar at *any* look is that of the walk's largest value (Pocock 1977,
@@ -47,7 +48,7 @@ class Bar:
 
 
 def looks(total: int) -> tuple[int, ...]:
-    """Return how many sentences were read at each look; the last one is the whole split."""
+    """Return how many sentences were read at each look, at least; the last one is the whole split."""
     ends = [min(total, max(LEAST, round(FIRST * total)))]
     while ends[-1] < total:
         ends.append(min(total, max(ends[-1] + LEAST, round(GROWTH * ends[-1]))))
@@ -120,6 +121,9 @@ class Race:
             bar: What it must reach.
         """
         for end in self._looks:
+            if end <= len(self._seen):
+                # Whole groups were read, so that this look was taken along.
+                continue
             positions = self._next(end - len(self._seen))
             self._update(positions, read(positions.tolist()))
             if self.upper_bound() < bar.accuracy - ROUNDING:
@@ -140,16 +144,27 @@ class Race:
 
     def _next(self, sentences: int) -> Ints:
         """Return the sentences of the next look: groups of the least sure ones, and some at random."""
-        unread = np.flatnonzero(self._unread)
-        count = min(len(unread), -(-sentences // len(self._groups[0])))
-        chances = self._forecast.chances[np.concatenate(self._groups)]
-        doubt = np.add.reduceat(chances * (1 - chances), np.cumsum(self._sizes) - self._sizes) / self._sizes
-        drawn = count if not len(self._seen) else round(RANDOM * count)
-        unsure = unread[np.argsort(-doubt[unread], kind="stable")]
-        chosen, rest = unsure[: count - drawn], unsure[count - drawn :]
-        taken = np.concatenate([chosen, self._rng.choice(rest, drawn, replace=False)])
+        shuffled = self._rng.permutation(np.flatnonzero(self._unread))
+        if not len(self._seen):
+            taken = self._enough(shuffled, sentences)
+        else:
+            unsure = shuffled[np.argsort(-self._doubts()[shuffled], kind="stable")]
+            count = len(self._enough(unsure, sentences))
+            drawn = round(RANDOM * count) or int(count > 1 or self._rng.random() < RANDOM)
+            chosen = unsure[: count - drawn]
+            taken = np.concatenate([chosen, shuffled[~np.isin(shuffled, chosen)][:drawn]])
         self._unread[taken] = False
         return np.concatenate([self._groups[group] for group in taken])
+
+    def _enough(self, groups: Ints, sentences: int) -> Ints:
+        """Return the first of some groups that have so many sentences together, or all."""
+        return groups[: 1 + int(np.searchsorted(self._sizes[groups].cumsum(), sentences))]
+
+    def _doubts(self) -> npt.NDArray[np.float64]:
+        """Return how unsure the answers of each group's sentences are, ``(groups,)``."""
+        chances = self._forecast.chances[np.concatenate(self._groups)]
+        doubts = np.add.reduceat(chances * (1 - chances), np.cumsum(self._sizes) - self._sizes)
+        return np.asarray(doubts / self._sizes)
 
     def _update(self, positions: Ints, logits: Logits) -> None:
         self._seen = np.concatenate([self._seen, positions])

@@ -23,6 +23,8 @@ _LIMIT = re.compile(
     rf"\s*(?P<op><=|>=)\s*(?:(?P<dense>dense)(?:\s*(?P<arith>[-+*/])\s*(?P<by>{_NUMBER})\s*(?P<byunit>[A-Za-z%]*))?"
     rf"|(?P<value>{_NUMBER})\s*(?P<unit>[A-Za-z%]*))\s*"
 )
+# Nobody means a model of fewer bytes: a unit was forgotten.
+_LEAST_BYTES = 1000
 _ALLOWED = '"<= NUMBER UNIT", ">= NUMBER", ">= dense - NUMBER", "<= dense / NUMBER" or "<= dense * NUMBER"'
 
 
@@ -91,11 +93,32 @@ def parse_limit(objective: str, text: str, unit: str, where: str) -> Limit:
         where: The key's path or the option, for the message.
 
     Raises:
-        StudyError: the text is not such an expression, or its unit does not fit.
+        StudyError: the text is not such an expression, its unit does not fit, or no model could ever keep it.
     """
     match = _LIMIT.fullmatch(text)
     if match is None:
         raise _refused("this is not a constraint", unit, where, text)
+    limit = _read(match, objective, text, unit, where)
+    _require_plausible(limit, match["unit"] or "", unit, where, text)
+    return limit
+
+
+def _require_plausible(limit: Limit, written: str, unit: str, where: str, text: str) -> None:
+    """Refuse what was surely meant otherwise: a search for it would take its time and find nothing.
+
+    Raises:
+        StudyError: no model could keep the limit, or none could break it.
+    """
+    absolute, factor = limit.relative is None, limit.relative in ("*", "/")
+    if unit == "fraction" and not factor and (limit.amount > 1 or (limit.amount == 1 and not absolute)):
+        raise _refused("this number is a share of 1", unit, where, text, "0 to 1, or a number with %")
+    if limit.upper and unit == "byte" and absolute and not written and limit.amount < _LEAST_BYTES:
+        raise _refused("no model has so few bytes", unit, where, text, f"a number with one of {', '.join(UNITS[unit])}")
+    if limit.upper and unit in ("byte", "ms") and limit.relative in (None, "*") and limit.amount == 0:
+        raise _refused("no model keeps this", unit, where, text, "more than 0")
+
+
+def _read(match: re.Match[str], objective: str, text: str, unit: str, where: str) -> Limit:
     upper = match["op"] == "<="
     if match["value"] is not None:
         return Limit(objective, upper, None, _scaled(match["value"], match["unit"], unit, where, text), text.strip())

@@ -69,7 +69,8 @@ def notes(trials: Sequence[Trial], front: Front) -> list[str]:
             " are tokenizer, labels and weights those of one model?"
         )
     if again := front.rematched:
-        lines.append(f"picks and budgets go by the {' and '.join(again)} of the last tournament, side by side")
+        told = " and ".join(again)
+        lines.append(f"picks, budgets and pictures go by the front's {told} in the last tournament, the rest by trials")
     if correlations:
         found = ", ".join(f"{name} {value:.2f}" for name, value in correlations.items())
         lines.append(f"rank correlation of predicted and measured: {found}")

@@ -19,8 +19,8 @@ def as_html(front: Front) -> str:
     import jinja2
 
     title = Run.open(front.dense.run).study.name if front.dense.run else "front"
+    rivals, front = front.rivals(), front.settled
     knee = front.pick("knee") if front.points else front.dense
-    rivals = front.rivals()
     shown = [front.dense, *(point for point in front.points if point.trial != front.dense.trial)]
     rows = [
         {

@@ -14,6 +14,7 @@ from slimfront.objectives.artifact import Artifact
 from slimfront.objectives.runtimes import RUNTIMES
 from slimfront.objectives.runtimes.runtime import Blueprint
 from slimfront.objectives.sessions import SESSIONS
+from slimfront.objectives.sessions.session import reading_batch
 from slimfront.spaces.assembly import assembled
 from slimfront.spaces.axes.bits import offers
 from slimfront.spaces.axes.vocabulary import REMOVED
@@ -129,6 +130,33 @@ def test_artifact_computes_what_the_compressed_module_computes(name: str, kind: 
         if number < 2:
             assert blueprint.lower(compressed, tmp_path / f"again-{number}").files == artifact.files
     assert sizes[1] < sizes[0] and max(sizes[2:4]) < sizes[1] and sizes[4] < min(sizes[2:4])
+
+
+@pytest.mark.parametrize("precision", ["f32", "bf16"])
+@pytest.mark.parametrize("name", [name for name in RUNTIMES.names() if reading_batch(name, 1) > 1])
+def test_what_is_read_at_once_changes_no_more_than_rounding(name: str, precision: str, tmp_path: Path) -> None:
+    runtime, rows = RUNTIMES.get(name, where="x")(TargetSpec()), reading_batch(name, 1)
+    assert reading_batch(name, 500) == 500
+    capabilities = runtime.supports()
+    if precision not in capabilities.precisions:
+        pytest.skip(f"this machine has no {precision}")
+    module, inputs = make_encoder("bert"), example_inputs()
+    spec = SpaceSpec(bits=BitsSpec(), precision=("f32", precision))
+    space = Space(spec, walk(module, inputs), capabilities)
+    blueprint = runtime.prepare(module, inputs, {}, {}, "of these tests")
+    lengths = np.arange(rows) + 2
+    mask = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
+    ids = np.random.default_rng(0).integers(4, 40, mask.shape) * mask
+    batch = {"input_ids": ids, "attention_mask": mask}
+    for level in offers(capabilities):
+        values = {key: level if key.startswith("bits/") else precision for key in space.domains}
+        draft = space.draft({}, space.canonical(values))
+        compressed = draft.stitch(module, codes_of(module, capabilities))
+        loaded = runtime.load(blueprint.lower(compressed, tmp_path / str(level)))
+        together = loaded.run(batch)
+        alone = [loaded.run(unpadded(batch, row)) for row in range(rows)]
+        apart = np.abs(np.concatenate(alone) - together).max() / np.abs(together).max()
+        assert apart <= (1e-5 if precision == "f32" else 2**-6), level
 
 
 @pytest.mark.parametrize("name", RUNTIMES.names())

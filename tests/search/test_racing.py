@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from slimfront.search.racing import Bar, Logits, Race, boundary, looks
 
@@ -125,6 +125,53 @@ def test_read_to_its_end_a_race_knows_the_accuracy(total: int) -> None:
     # Once all is read the bar decides exactly.
     race = Race(dense, labels, 1e-9, 0)
     assert run(race, own, Bar(0, accuracy(own, labels))) == (False, total)
+
+
+@given(
+    total=st.integers(1, 400),
+    size=st.sampled_from([1, 2, 8, 16, 32, 64, 128]),
+    seed=st.integers(0, 9),
+)
+@settings(deadline=None, max_examples=60)
+def test_groups_are_read_whole_and_each_once(total: int, size: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    dense, own, labels = (part[:total] for part in pair(1.0, rng))
+    order = rng.permutation(total).tolist()
+    groups = [order[start : start + size] for start in range(0, total, size)]
+    home = {index: number for number, group in enumerate(groups) for index in group}
+    looked: list[list[int]] = []
+
+    def read(positions: Sequence[int]) -> Logits:
+        looked.append(list(positions))
+        return own[list(positions)]
+
+    race = Race(dense, labels, 0.05, seed, groups=groups)
+    assert not race.run(read, Bar(0, 0.0))
+    told = [index for look in looked for index in look]
+    assert sorted(told) == list(range(total)) and len(looked[0]) >= min(total, 30)
+    assert race.estimate() == pytest.approx(accuracy(own, labels))
+    for look in looked:
+        assert sorted(look) == sorted(index for number in {home[index] for index in look} for index in groups[number])
+
+
+def test_groups_of_one_are_no_groups() -> None:
+    dense, own, labels = pair(1.0, np.random.default_rng(0))
+    bar = Bar(0, accuracy(own, labels) + 0.02)
+    alone = [[index] for index in range(TOTAL)]
+    races = [Race(dense, labels, 0.05, 7), Race(dense, labels, 0.05, 7, groups=alone)]
+    assert run(races[0], own, bar) == run(races[1], own, bar)
+
+
+def test_groups_keep_the_error_and_spare_sentences() -> None:
+    delta, trials, stopped, read = 0.1, 200, 0, []
+    for seed in range(trials):
+        dense, own, labels = pair(1.0, np.random.default_rng(seed))
+        groups = np.random.default_rng(seed).permutation(TOTAL).reshape(-1, 8).tolist()
+        stopped += run(Race(dense, labels, delta, seed, groups=groups), own, Bar(0, accuracy(own, labels)))[0]
+        worse = Bar(0, accuracy(own, labels) + 0.08)
+        read.append(run(Race(dense, labels, delta, seed, groups=groups), own, worse)[1])
+    assert stopped / trials <= delta + 3 * np.sqrt(delta * (1 - delta) / trials)
+    assert np.mean(read) < 0.35 * TOTAL
 
 
 def test_a_seed_repeats_a_race() -> None:

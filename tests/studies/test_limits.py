@@ -24,6 +24,9 @@ DENSE = {"size": 90e6, "latency": 10.0, "accuracy": 0.8}
         ("accuracy >= dense - 1 %", 0.79),
         ("accuracy >= dense", 0.8),
         ("accuracy >= 75%", 0.75),
+        ("accuracy <= 1", 1.0),
+        ("accuracy >= dense * 1.5", 1.2),
+        ("size >= 20", 20.0),
     ],
 )
 def test_bounds(text: str, bound: float) -> None:
@@ -44,6 +47,11 @@ def test_bounds(text: str, bound: float) -> None:
         "a <= 1",
         "",
         "__import__('os')",
+        "accuracy >= 79",
+        "accuracy >= dense - 1",
+        "size <= 20",
+        "size <= dense * 0",
+        "latency <= 0 ms",
     ],
 )
 def test_refused(text: str) -> None:
@@ -52,7 +60,7 @@ def test_refused(text: str) -> None:
     assert caught.value.exit_code == 2 and caught.value.allowed
 
 
-@given(value=st.floats(1, 1e9), bound=st.floats(1, 1e9))
+@given(value=st.floats(1, 1e9), bound=st.floats(1000, 1e9))
 def test_violation_is_positive_exactly_when_broken(value: float, bound: float) -> None:
     upper = parse_limit("size", f"<= {bound!r}", "byte", "x")
     assert (upper.violation(value, DENSE) > 0) == (value > bound)
