@@ -108,6 +108,7 @@ class Race:
         alone = np.arange(len(labels))[:, None]
         self._groups = [np.array(group) for group in (alone if groups is None else groups)]
         self._sizes = np.array([len(group) for group in self._groups])
+        self._order, self._starts = np.concatenate(self._groups), np.cumsum(self._sizes) - self._sizes
         self._unread = np.ones(len(self._groups), dtype=np.bool_)
         self._seen = np.zeros(0, dtype=np.int64)
         self._margin, self._right = np.zeros(0), np.zeros(0, dtype=np.bool_)
@@ -162,9 +163,8 @@ class Race:
 
     def _doubts(self) -> npt.NDArray[np.float64]:
         """Return how unsure the answers of each group's sentences are, ``(groups,)``."""
-        chances = self._forecast.chances[np.concatenate(self._groups)]
-        doubts = np.add.reduceat(chances * (1 - chances), np.cumsum(self._sizes) - self._sizes)
-        return np.asarray(doubts / self._sizes)
+        chances = self._forecast.chances[self._order]
+        return np.asarray(np.add.reduceat(chances * (1 - chances), self._starts) / self._sizes)
 
     def _update(self, positions: Ints, logits: Logits) -> None:
         self._seen = np.concatenate([self._seen, positions])

@@ -134,8 +134,8 @@ class TargetSpec(Strict):
     Attributes:
         threads: Threads of one inference.
         device: ``cuda`` for runtimes that have it.
-        batch: Sentences of one request; accuracy is measured at this batch too where dynamic quantization makes results
-            depend on it (ONNX Runtime, PyTorch), at 8 or more on OpenVINO, where they do not.
+        batch: Sentences of one request; accuracy is measured at this batch too, since dynamic quantization can make
+            results depend on it, but at 8 or more on OpenVINO, where they do not.
         tokens: Length of the request whose latency is measured; ``data`` stands for several requests, as long as the
             search split's texts are, over which the mean is taken.
         full_batch: Sentences of a full batch, in which throughput is measured.

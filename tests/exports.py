@@ -32,6 +32,8 @@ def require_that_an_export_equals_its_record(name: str, which: str, run: Path, f
         point = next(p for p in front.everything if p.trial not in chosen)
     out = point.export(folder / "out", to=name)
     exporter = EXPORTERS.get(name, where="x")()
+    # The batch in which its predictions were made.
+    assert json.loads((out / "record.json").read_text())["batch"] == {"openvino": 8}.get(name, 1)
     found = exporter.verify(out)
     assert found["bytes"] == point.values["size"] and found["accuracy"] == point.values["accuracy"]
     files = json.loads((out / "manifest.json").read_text())["files"]

@@ -14,6 +14,7 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 from slimfront.objectives.download import packed_size
+from slimfront.objectives.sessions.openvino import OpenVinoSession
 from slimfront.search.choosing import PACKED
 from slimfront.search.evaluator import Evaluator, Reference
 from slimfront.search.guide import follow, guide
@@ -24,6 +25,7 @@ from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.ranges import rounding
 from slimfront.spaces.space import Space
 from slimfront.studies.dense import tensors
+from slimfront.studies.encoding import Batch
 from slimfront.studies.reader import parse_study
 
 from tests.conftest import cut_copy
@@ -68,6 +70,25 @@ def prepared(study_data: Callable[..., dict[str, Any]], tmp_path_factory: pytest
 def test_the_coordinator_lays_the_same_space(prepared: Prepared) -> None:
     assert prepared.space.domains == prepared.evaluator.space.domains
     assert prepared.space.uniform() == prepared.evaluator.space.uniform()
+
+
+def test_quality_is_read_eight_sentences_at_once(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluator, dense, rows = prepared.evaluator, tmp_path / "dense", list[int]()
+    evaluator.evaluate(prepared.space.dense(), 0, dense, Reference(dense))
+    whole = OpenVinoSession.run
+
+    def run(session: OpenVinoSession, batch: Batch) -> Any:
+        rows.append(len(batch["input_ids"]))
+        return whole(session, batch)
+
+    monkeypatch.setattr(OpenVinoSession, "run", run)
+    values = {"size": 1.0, "latency": 1.0, "download": 1.0, "accuracy": 0.5}
+    told = evaluator.evaluate(prepared.space.uniform()[1], 0, tmp_path / "own", Reference(dense, values), Bar(0, 0.0))
+    sentences = len(evaluator.subject.search)
+    assert told["sentences"] == sentences and rows.count(8) == sentences // 8
+    assert set(rows) <= {1, 8, sentences % 8}
 
 
 def test_sizes_are_predicted_to_the_byte(prepared: Prepared, tmp_path: Path) -> None:

@@ -25,6 +25,14 @@ def test_a_front_shows_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert not re.search(r'(src|href)="(?!data:)', page)
 
 
+def test_the_table_shows_what_the_picture_shows(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", 4)
+    entries = {p.trial: {"value": 1.25, "unit": "ms", "interval": [1.0, 1.5]} for p in run.front().points if p.trial}
+    run.records().finish_tournament(entries)
+    front = run.front()
+    assert front.points[-1].values["latency"] != 1.25 and front._repr_html_().count("1.250 ms [") == len(entries)
+
+
 def test_what_a_run_says_is_escaped(tmp_path: Path) -> None:
     front = make_run(tmp_path / "run", 4).front()
     objectives = {"<script>": front.objectives["size"], "accuracy": front.objectives["accuracy"]}
