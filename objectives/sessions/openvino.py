@@ -28,8 +28,8 @@ class OpenVinoSession(Session):
     """
 
     side_by_side = True
-    # Answers differ by the rounding of f32 or bf16 alone, whatever is read with them. More at once would be faster, but a
-    # race would read more than it needs.
+    # Answers differ by the rounding of f32 or bf16 alone, whatever is read with them. More at once would be faster, but
+    # a race would read more than it needs.
     reading = 8
 
     def __init__(self, artifact: Artifact) -> None:
