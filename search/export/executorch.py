@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +36,11 @@ class ExecuTorchExporter(Converted):
         free = {name: {1: Dim("tokens", min=2, max=compressed.max_tokens)} for name in inputs}
         with exporting("ExecuTorch cannot hold this model"):
             module = packed(compressed)
-            program = torch.export.export(module, (), kwargs=inputs, dynamic_shapes=free, strict=False)
-            try:
-                made = lower(program, partitioner=[xnnpack])
-            except RuntimeError:
-                # XNNPACK refuses some shapes that depend on the length only when it is given them.
-                made = lower(program)
-            (folder / FILE).write_bytes(made.to_executorch().buffer)
+
+            def traced() -> torch.export.ExportedProgram:
+                return torch.export.export(module, (), kwargs=inputs, dynamic_shapes=free, strict=False)
+
+            (folder / FILE).write_bytes(_lowered(traced, lower, xnnpack).to_executorch().buffer)
         return [FILE]
 
     def options(self, compressed: Compressed) -> dict[str, Any]:
@@ -70,6 +70,24 @@ def _names(compressed: Compressed) -> list[str]:
     return [name for name in INPUTS if name in compressed.example]
 
 
+def _lowered(traced: Callable[[], torch.export.ExportedProgram], lower: Any, xnnpack: Any) -> Any:
+    """Return a program in which XNNPACK runs as much as leaves the length free."""
+    # Linear layers only where it is told that weights may be computed: here they are unpacked in every run.
+    for options in ({"force_non_static_weights_for_f32_linear": True}, {}):
+        # Some shapes that depend on the length it refuses only when it meets them; by then the trace is spoilt.
+        with suppress(RuntimeError):
+            made = lower(traced(), partitioner=[xnnpack(**options)])
+            if _any_length(made.exported_program()):
+                return made
+    return lower(traced())
+
+
+def _any_length(program: torch.export.ExportedProgram) -> bool:
+    taken = program.graph_signature.user_inputs
+    shapes = [node.meta["val"].shape for node in program.graph.nodes if node.name in taken]
+    return all(isinstance(shape[1], torch.SymInt) for shape in shapes)
+
+
 def _executorch() -> tuple[Any, Any]:
     try:
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
@@ -79,4 +97,4 @@ def _executorch() -> tuple[Any, Any]:
             "ExecuTorch is not installed", where="--to", given="executorch", hint="pip install 'slimfront[executorch]'"
         ) from error
     logging.getLogger("executorch").setLevel(logging.ERROR)
-    return to_edge_transform_and_lower, XnnpackPartitioner()
+    return to_edge_transform_and_lower, XnnpackPartitioner

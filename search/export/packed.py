@@ -9,12 +9,14 @@ import torch
 from slimfront.studies.compressed import QuantizedTensor
 from torch import nn
 
-# So many codes of any width fill whole bytes.
-RUN = 8
+BYTE = 8
 
 
 class Packed(nn.Module):
-    """A matrix in codes without gaps: code ``i`` of a row stands in the bits from ``i * bits`` on, lowest first.
+    """A matrix in codes without gaps: each number of one byte, or of three, holds as many codes as fit, lowest first.
+
+    The codes of a row's numbers of one place stand side by side in the matrix, and so do the numbers' bytes of one
+    place in the file: rows are put together of few long pieces, which runtimes for phones copy fast.
 
     Args:
         tensor: The matrix.
@@ -27,10 +29,14 @@ class Packed(nn.Module):
     def __init__(self, tensor: QuantizedTensor) -> None:
         super().__init__()
         self.bits, (rows, self.columns) = tensor.bits, tensor.shape
-        codes = tensor.codes.reshape(rows, self.columns).numpy()
-        padded = np.pad(codes, ((0, 0), (0, -self.columns % RUN)))
-        digits = (padded[..., None] >> np.arange(self.bits, dtype=np.uint8)) & 1
-        self.register_buffer("codes", torch.from_numpy(np.packbits(digits.reshape(rows, -1), 1, "little")))
+        # Numbers of three bytes are exact in float32.
+        self.width = 1 if BYTE % self.bits == 0 else 3
+        self.places = BYTE * self.width // self.bits
+        codes = tensor.codes.reshape(rows, self.columns).numpy().astype(np.uint32)
+        padded = np.pad(codes, ((0, 0), (0, -self.columns % self.places))).reshape(rows, self.places, -1)
+        numbers = (padded << (self.bits * np.arange(self.places, dtype=np.uint32))[:, None]).sum(1)
+        parts = [(numbers >> (BYTE * place)) & 255 for place in range(self.width)]
+        self.register_buffer("codes", torch.from_numpy(np.concatenate(parts, 1).astype(np.uint8)))
         self.register_buffer("scales", tensor.scales.clone())
         self.register_buffer("zero_points", tensor.zero_points.clone())
 
@@ -43,20 +49,23 @@ class Packed(nn.Module):
         return found
 
     def _unpacked(self, codes: torch.Tensor) -> torch.Tensor:
-        """Return the codes as floats: the digits of numbers of one byte, or of three where codes lie across bytes.
-
-        Divisions by powers of two are exact, and runtimes for phones have no shifts.
-        """
-        width, base = (1 if RUN % self.bits == 0 else 3), 2**self.bits
-        number = codes[..., ::width].float()
-        for place in range(1, width):
-            number = number + 256**place * codes[..., place::width].float()
+        """Return the codes as floats; divisions by powers of two are exact, and runtimes for phones have no shifts."""
+        length = codes.shape[-1] // self.width
+        # Not split: ExecuTorch fixes the length of texts where what depends on it is.
+        number = _first(codes, length).float()
+        for place in range(1, self.width):
+            number = number + 256**place * codes[..., place * length : (place + 1) * length].float()
         digits = []
-        for _ in range(RUN * width // self.bits):
-            rest = torch.floor(number / base)
-            digits.append(number - base * rest)
+        for _ in range(self.places - 1):
+            rest = torch.floor(number / 2**self.bits)
+            digits.append(number - 2**self.bits * rest)
             number = rest
-        return torch.stack(digits, -1).flatten(-2)[..., : self.columns]
+        return _first(torch.cat([*digits, number], -1) if digits else number, self.columns)
+
+
+def _first(values: torch.Tensor, columns: int) -> torch.Tensor:
+    """Return so many columns; runtimes copy a slice even where it is the whole."""
+    return values if values.shape[-1] == columns else values[..., :columns]
 
 
 class Half(nn.Module):

@@ -19,14 +19,15 @@ def random_codes(bits: int, rows: int, groups: int, group: int) -> QuantizedTens
     return QuantizedTensor(draw(rows, groups, group), scales, draw(rows, groups, 1), bits)
 
 
-@pytest.mark.parametrize("bits", [2, 3, 4, 6, 8])
+@pytest.mark.parametrize("bits", [2, 3, 4, 5, 6, 8])
 @pytest.mark.parametrize(("groups", "group"), [(3, 32), (1, 21)])
 def test_codes_are_unpacked_exactly(bits: int, groups: int, group: int) -> None:
     tensor = random_codes(bits, 5, groups, group)
     stored = Packed(tensor)
     assert torch.equal(stored(), tensor.dequantize())
     assert torch.equal(stored(torch.tensor([[4, 0]])), tensor.dequantize()[[4, 0]][None])
-    assert stored.codes.shape == (5, -(-groups * group // 8) * bits)
+    width, codes = {2: (1, 4), 3: (3, 8), 4: (1, 2), 5: (3, 4), 6: (3, 4), 8: (1, 1)}[bits]
+    assert stored.codes.shape == (5, -(-groups * group // codes) * width)
 
 
 def test_layers_are_replaced_where_it_is_known_what_they_do() -> None:
