@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import random
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -44,6 +45,18 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SLIMFRONT_CACHE", str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"))
         torch.set_num_threads(1)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forked_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Workers that have their libraries already; only Linux has the sockets that ask for them."""
+    if sys.platform != "linux":
+        yield
+        return
+    from tests.nursery import forked_workers
+
+    with forked_workers(tmp_path_factory.getbasetemp() / "nursery"):
         yield
 
 
