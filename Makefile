@@ -41,7 +41,7 @@ $(NAIVE)/installed: constraints.txt
 install: $(VENV)/installed
 
 # What is never imported, or in few processes, of the 350 MB of Python that are installed.
-SELDOM := /tests/|/ray/(rllib|serve|dashboard)/|/transformers/models/(?!auto/|(distil|modern|ro)?berta?/|gpt2/|llama/|mpnet/)
+SELDOM := /tests/|/ray/(rllib|serve|dashboard)/|/transformers/models/(?!__init__|auto/|encoder_decoder/|(distil|modern|ro)?berta?/|gpt2/|llama/|mpnet/)
 
 # Compiled on all cores, which pip does not do, and here, for not every machine lets Python keep what it compiles later.
 $(VENV)/installed: pyproject.toml setup.py constraints.txt

@@ -11,7 +11,7 @@ import pytest
 from slimfront.search.export import EXPORTERS
 from slimfront.search.export.exporter import read_record, write_record
 from slimfront.search.run import Run
-from slimfront.studies.errors import RecordsError, StudyError
+from slimfront.studies.errors import MissingError, RecordsError, StudyError
 
 from tests.commands import forked
 
@@ -39,6 +39,11 @@ def require_that_an_export_equals_its_record(name: str, which: str, run: Path, f
     files = json.loads((out / "manifest.json").read_text())["files"]
     assert sum((out / file).stat().st_size for file in files) == point.values["size"]
     assert "## Use" in (out / "README.md").read_text()
+    (folder / "hidden").mkdir()
+    (folder / "hidden" / "transformers.py").write_text("raise ModuleNotFoundError('No module named transformers')")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(MissingError, match=r"(?s)transformers.*README\.md"):
+        patch.setenv("PYTHONPATH", str(folder / "hidden"))
+        exporter.verify(out)
     rows = (out / "examples.jsonl").read_text().splitlines()
     first = json.loads(rows[0])
     first["prediction"] = 1 - first["prediction"]

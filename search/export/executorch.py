@@ -79,13 +79,17 @@ def _lowered(traced: Callable[[], torch.export.ExportedProgram], lower: Any, xnn
             made = lower(traced(), partitioner=[xnnpack(**options)])
             if _any_length(made.exported_program()):
                 return made
-    return lower(traced())
+    made = lower(traced())
+    if not _any_length(made.exported_program()):
+        raise ValueError("the length of texts would be fixed")
+    return made
 
 
 def _any_length(program: torch.export.ExportedProgram) -> bool:
     taken = program.graph_signature.user_inputs
-    shapes = [node.meta["val"].shape for node in program.graph.nodes if node.name in taken]
-    return all(isinstance(shape[1], torch.SymInt) for shape in shapes)
+    lengths = [node.meta["val"].shape[1] for node in program.graph.nodes if node.name in taken]
+    # What was fixed after it was traced is a symbol still, of one number.
+    return all(isinstance(length, torch.SymInt) and length.node.maybe_as_int() is None for length in lengths)
 
 
 def _executorch() -> tuple[Any, Any]:

@@ -17,7 +17,7 @@ from slimfront.search.export.card import Use, model_card
 from slimfront.search.export.exporter import Exported, Exporter, read_record, write_record
 from slimfront.studies.cache import file_sha256
 from slimfront.studies.data import Splits, load_splits
-from slimfront.studies.errors import RecordsError
+from slimfront.studies.errors import MissingError, RecordsError
 from slimfront.studies.models import load_tokenizer
 from slimfront.studies.renumbering import with_backend
 
@@ -122,9 +122,11 @@ class ModelFolder(Exporter):
             [sys.executable, "-m", program, str(folder)], capture_output=True, text=True, check=False
         )
         if process.returncode:
-            raise RecordsError(
-                "the exported model does not run", where=str(folder), given=process.stderr.strip()[-400:]
-            )
+            last = (process.stderr.strip().splitlines() or [f"exit status {process.returncode}"])[-1]
+            if last.startswith("ModuleNotFoundError"):
+                hint = f"install what {folder / CARD} names"
+                raise MissingError("what runs this model is not installed", where=str(folder), given=last, hint=hint)
+            raise RecordsError("the exported model does not run", where=str(folder), given=last, hint="export it again")
         fresh: Json = json.loads(process.stdout.splitlines()[-1])
         return fresh
 

@@ -13,7 +13,7 @@ BYTE = 8
 
 
 class Packed(nn.Module):
-    """A matrix in codes without gaps: each number of one byte, or of three, holds as many codes as fit, lowest first.
+    """A matrix in codes close together: a number of one byte, or of three, holds as many as fit, lowest first.
 
     The codes of a row's numbers of one place stand side by side in the matrix, and so do the numbers' bytes of one
     place in the file: rows are put together of few long pieces, which runtimes for phones copy fast.
@@ -32,11 +32,13 @@ class Packed(nn.Module):
         # Numbers of three bytes are exact in float32.
         self.width = 1 if BYTE % self.bits == 0 else 3
         self.places = BYTE * self.width // self.bits
-        codes = tensor.codes.reshape(rows, self.columns).numpy().astype(np.uint32)
+        codes = tensor.codes.reshape(rows, self.columns).numpy()
         padded = np.pad(codes, ((0, 0), (0, -self.columns % self.places))).reshape(rows, self.places, -1)
-        numbers = (padded << (self.bits * np.arange(self.places, dtype=np.uint32))[:, None]).sum(1)
-        parts = [(numbers >> (BYTE * place)) & 255 for place in range(self.width)]
-        self.register_buffer("codes", torch.from_numpy(np.concatenate(parts, 1).astype(np.uint8)))
+        numbers = np.zeros((rows, padded.shape[-1]), np.uint8 if self.width == 1 else np.uint32)
+        for place in range(self.places):
+            numbers |= np.left_shift(padded[:, place], self.bits * place, dtype=numbers.dtype)
+        parts = [(numbers >> (BYTE * place)).astype(np.uint8) for place in range(self.width)]
+        self.register_buffer("codes", torch.from_numpy(np.concatenate(parts, 1)))
         self.register_buffer("scales", tensor.scales.clone())
         self.register_buffer("zero_points", tensor.zero_points.clone())
 

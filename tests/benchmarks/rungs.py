@@ -1,4 +1,4 @@
-"""Distillation in rungs against distillation whose steps the sampler chooses, at equal CPU time."""
+"""Distillation in rungs against that of every model, and of those that the sampler chooses, at equal CPU time."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from slimfront.search.trial import Trial
+from slimfront.spaces.domain import Value
 from slimfront.studies.schema import Study
 
 from tests.benchmarks.hypervolume import at, curve
@@ -16,10 +17,13 @@ from tests.benchmarks.material import Workplace, quickstart
 from tests.benchmarks.table import write
 
 # Steps of the longest recovery; CPU seconds of each search, uniform settings included; searches of each arm.
-LONGEST, BUDGET, SEEDS = 243, 1500, 3
-ARMS: Mapping[str, tuple[list[int], int | None]] = {
-    "steps chosen by the sampler": ([0, LONGEST], None),
-    "in rungs, one in three goes on": ([0, LONGEST // 9, LONGEST // 3, LONGEST], 3),
+LONGEST, BUDGET, SEEDS = 243, 750, 3
+RUNGS = "in rungs, one in three goes on"
+# The steps that there are, of how many trials one goes on to more of them, and what is not searched.
+ARMS: Mapping[str, tuple[list[int], int | None, Mapping[str, Value]]] = {
+    "all steps for every model": ([0, LONGEST], None, {"distillation/steps": LONGEST}),
+    "none or all, as the sampler chooses": ([0, LONGEST], None, {}),
+    RUNGS: ([0, LONGEST // 9, LONGEST // 3, LONGEST], 3, {}),
 }
 
 
@@ -42,12 +46,13 @@ def configurations(trials: list[Trial]) -> int:
 def main(folder: Path) -> None:
     """Run the benchmark in a folder."""
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in ARMS}
-    for name, (steps, factor) in ARMS.items():
+    for name, (steps, factor, fixed) in ARMS.items():
         study = study_of(steps, factor)
         place = Workplace(study, folder / "rungs")
         try:
             for seed in range(SEEDS):
-                trials = place.search(f"seed-{seed}", trials=100_000, budget=f"{BUDGET}s", seed=seed)
+                title = f"{'whole-' if fixed else ''}seed-{seed}"
+                trials = place.search(title, fixed=fixed, trials=100_000, budget=f"{BUDGET}s", seed=seed)
                 found[name].append(_figures(study, trials))
                 print(f"  {name}, seed {seed}: {found[name][-1]}", file=sys.stderr, flush=True)
         finally:
@@ -65,25 +70,18 @@ def _figures(study: Study, trials: list[Trial]) -> dict[str, Any]:
 
 
 def _write(found: Mapping[str, list[dict[str, Any]]]) -> None:
-    def median(name: str, figure: str) -> float:
-        return float(np.median([one[figure] for one in found[name]]))
-
-    rows = [
-        [
-            name,
-            f"{median(name, 'models an hour'):.0f}",
-            f"{median(name, 'hypervolume'):.4f}",
-            f"{median(name, 'distilled'):.0f}",
-        ]
-        for name in found
-    ]
-    plain, rungs = found
-    models = median(rungs, "models an hour") / median(plain, "models an hour")
-    pairs = zip(found[rungs], found[plain], strict=True)
-    volumes = [one["hypervolume"] / other["hypervolume"] for one, other in pairs if other["hypervolume"]]
+    rows = []
+    for name, figures in found.items():
+        ratios = []
+        for figure in ("models an hour", "hypervolume"):
+            pairs = zip(found[RUNGS], figures, strict=True)
+            of = [rungs[figure] / other[figure] for rungs, other in pairs if other[figure]]
+            ratios.append(f"{np.median(of):.2f} ({min(of):.2f} to {max(of):.2f})" if of else "-")
+        models, volume, distilled = (float(np.median([one[figure] for one in figures])) for figure in figures[0])
+        rows.append([name, f"{models:.0f}", f"{volume:.4f}", f"{distilled:.0f}", *ratios])
     text = f"""
 {BUDGET} CPU seconds of trials a search, {SEEDS} seeds, medians; no recovery shared by trials, at most {LONGEST} steps.
-In rungs {models:.1f} times the models are tried an hour, and the hypervolume is {np.median(volumes):.2f} times that of
-the same seed.
+What rungs are against the others is of the same seed: median and range.
 """
-    write("rungs", "Distillation in rungs", text, ("search", "models an hour", "hypervolume", "distilled"), rows)
+    header = ("search", "models an hour", "hypervolume", "distilled", "models in rungs against it", "hypervolume")
+    write("rungs", "Distillation in rungs", text, header, rows)
