@@ -20,7 +20,7 @@ from slimfront.objectives.rest import at_rest
 from slimfront.objectives.sessions.session import SESSIONS, Session, load, run_all
 from slimfront.objectives.stopwatch import Times, undisturbed
 from slimfront.studies.encoding import Requests, widths
-from slimfront.studies.errors import SlimfrontError
+from slimfront.studies.errors import SlimfrontError, last_line
 
 Json = dict[str, Any]
 NO_LABEL = -1
@@ -93,8 +93,8 @@ def occasion(entrants: Sequence[Entrant], rest: float, patience: float, seconds:
     command = [sys.executable, "-m", "slimfront.search.occasion"]
     done = subprocess.run(command, input=json.dumps(task), capture_output=True, text=True, check=False)
     if done.returncode:
-        last = done.stderr.strip().splitlines()[-1:] or [f"exit status {done.returncode}"]
-        raise SlimfrontError("the models could not be timed in a process of their own", given=last[0])
+        last = last_line(done.stderr, done.returncode)
+        raise SlimfrontError("the models could not be timed in a process of their own", given=last)
     found: Json = json.loads(done.stdout)
     if "message" in found:
         failure = SlimfrontError(found["message"])

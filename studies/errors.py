@@ -20,6 +20,12 @@ def one_line(value: object, limit: int = 120) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
+def last_line(stderr: str, status: int) -> str:
+    """Return what a process said last, or its exit status where it said nothing."""
+    lines = stderr.strip().splitlines()
+    return lines[-1] if lines else f"exit status {status}"
+
+
 # How libraries say that a disk is full which do not raise what the system does.
 FULL = re.compile(r"No space left on device|os error 28|disk is full|Disk quota exceeded|\d+ requested and \d+ written")
 

@@ -17,7 +17,7 @@ from slimfront.search.export.card import Use, model_card
 from slimfront.search.export.exporter import Exported, Exporter, read_record, write_record
 from slimfront.studies.cache import file_sha256
 from slimfront.studies.data import Splits, load_splits
-from slimfront.studies.errors import MissingError, RecordsError
+from slimfront.studies.errors import MissingError, RecordsError, last_line
 from slimfront.studies.models import load_tokenizer
 from slimfront.studies.renumbering import with_backend
 
@@ -122,7 +122,7 @@ class ModelFolder(Exporter):
             [sys.executable, "-m", program, str(folder)], capture_output=True, text=True, check=False
         )
         if process.returncode:
-            last = (process.stderr.strip().splitlines() or [f"exit status {process.returncode}"])[-1]
+            last = last_line(process.stderr, process.returncode)
             if last.startswith("ModuleNotFoundError"):
                 hint = f"install what {folder / CARD} names"
                 raise MissingError("what runs this model is not installed", where=str(folder), given=last, hint=hint)
