@@ -18,10 +18,19 @@ from slimfront.spaces.domain import Value
 from slimfront.spaces.space import Space
 
 Json = dict[str, Any]
-# What recovery may give back of a quality, until it has been seen.
-GUESS = 0.05
+# How much of a quality going on is expected to give a trial back.
+Back = Callable[[Trial], float]
+# Which share of what was lost of a quality going on to the last rung gives back, from no steps and from some, until it
+# has been seen; this much that was seen to be lost counts as much as the guess. Who is refused a rung is never seen to
+# recover, so that the guess is a hopeful one: of the shipped study's model, with two of six blocks and half of what is
+# left gone and 4 bits, 100 steps gave back 96 % of 25 points.
+UNTRAINED, TRAINED, WEIGHT = 0.9, 0.75, 0.1
+# Of so many trials that had lost about as much the settings of distillation are taken over.
+ALIKE = 3
 # Share of the median divergence from the dense model below which nothing was lost.
 NOTHING = 0.01
+# Divergences below this are all alike, in nats.
+LEAST = 1e-5
 
 
 class Rungs:
@@ -67,21 +76,24 @@ class Rungs:
             ledger: All trials so far.
             seed: Draws how a model is distilled that was not distilled before.
         """
-        if not self:
+        if not self or ledger.dense is None:
             return None
         tried = ledger.configurations()
         finished = [trial for trial in ledger.arrived(0) if trial.cached_from is None and trial.kind != "dense"]
         # In the order of their numbers, whoever was done first.
         finished.sort(key=lambda trial: trial.number)
-        gain = {name: _gain(finished, self._stem, name) for name in self._qualities}
         for rung in reversed(range(len(self._steps) - 1)):
             here = [trial for trial in finished if trial.configuration[STEPS] == self._steps[rung]]
             gone = {self._stem(c, rung) for c in tried if int(c[STEPS]) > self._steps[rung]}
             went = sum(self._stem(trial.configuration, rung) in gone for trial in here)
             places = len(here) // self._factor
-            for trial in self._best(here, gain)[:places] if went < places else ():
+            if went >= places:
+                continue
+            dense = {name: ledger.dense.steer(name) for name in self._qualities}
+            back = {name: self._given_back(finished, rung, name, whole) for name, whole in dense.items()}
+            for trial in self._best(here, back)[:places]:
                 if self._stem(trial.configuration, rung) not in gone:
-                    return self._next(trial.configuration, rung, ledger, seed)
+                    return self._next(trial, rung, ledger, seed)
         return None
 
     def _stem(self, configuration: Configuration, rung: int) -> tuple[Value, ...]:
@@ -89,25 +101,51 @@ class Rungs:
         settings = PREFIX if not self._steps[rung] else STEPS
         return tuple(value for name, value in configuration.items() if not name.startswith(settings))
 
-    def _next(self, configuration: Configuration, rung: int, ledger: Ledger, seed: int) -> Configuration:
+    def _next(self, trial: Trial, rung: int, ledger: Ledger, seed: int) -> Configuration:
+        configuration = trial.configuration
         settings: Mapping[str, Value] = configuration
         if not self._steps[rung]:
-            settings = self._settings(ledger, random.Random(seed))
+            settings = self._settings(trial, ledger, random.Random(seed))
         own = {name: value for name, value in settings.items() if name.startswith(PREFIX)}
         return self._space.settled({**configuration, **own, STEPS: self._steps[rung + 1]})
 
-    def _settings(self, ledger: Ledger, rng: random.Random) -> Mapping[str, Value]:
-        """Return settings of distillation: as often those of a recovered trial that no other beats as new ones."""
-        good = [trial for trial in ledger.steering if int(trial.configuration[STEPS]) > 0]
-        good.sort(key=lambda trial: trial.number)
-        drawn = {name: rng.choice(domain.values) for name, domain in self._space.domains.items()}
-        return rng.choice(good).configuration if good and rng.random() < 0.5 else drawn
+    def _settings(self, trial: Trial, ledger: Ledger, rng: random.Random) -> Mapping[str, Value]:
+        """Return settings of distillation: as often those of a recovered trial that no other beats as new ones.
 
-    def _best(self, trials: Sequence[Trial], gain: Mapping[str, float]) -> list[Trial]:
+        What has lost much learns best in other steps than what has lost little, so that those are asked that had lost
+        about as much.
+        """
+        lost = {self._stem(t.configuration, 0): _lost(t) for t in ledger.arrived(0) if not int(t.configuration[STEPS])}
+        good = [t for t in ledger.steering if int(t.configuration[STEPS]) and self._stem(t.configuration, 0) in lost]
+        good.sort(key=lambda t: (abs(lost[self._stem(t.configuration, 0)] - _lost(trial)), t.number))
+        drawn = {name: rng.choice(domain.values) for name, domain in self._space.domains.items()}
+        return rng.choice(good[:ALIKE]).configuration if good and rng.random() < 0.5 else drawn
+
+    def _given_back(self, trials: Sequence[Trial], rung: int, quality: str, dense: float) -> Back:
+        """Return what tells how much of a quality, of which ``dense`` is the whole, a trial may expect of going on.
+
+        It is a share of what is lost: the more of a model is gone, the more there is to give back. Only who came to
+        the last rung has shown how much that is.
+        """
+        before: dict[tuple[Value, ...], float] = {}
+        after: dict[tuple[Value, ...], float] = {}
+        for trial in trials:
+            steps, stem = int(trial.configuration[STEPS]), self._stem(trial.configuration, rung)
+            if steps == self._steps[rung]:
+                before[stem] = dense - trial.steer(quality)
+            elif steps == self._steps[-1]:
+                after[stem] = min(after.get(stem, np.inf), dense - trial.steer(quality))
+        known = [stem for stem in after if before.get(stem, 0.0) > 0]
+        guess = TRAINED if self._steps[rung] else UNTRAINED
+        gained = guess * WEIGHT + sum(before[stem] - after[stem] for stem in known)
+        share = float(np.clip(gained / (WEIGHT + sum(before[stem] for stem in known)), 0.0, 1.0))
+        return lambda trial: share * max(dense - trial.steer(quality), 0.0)
+
+    def _best(self, trials: Sequence[Trial], back: Mapping[str, Back]) -> list[Trial]:
         """Return trials of one rung, the most promising first.
 
         What diverges from the dense model by next to nothing has nothing to recover; what misses the bound on the
-        accuracy by no more than recovery has been seen to give back counts as if it kept it.
+        accuracy by no more than going on is expected to give back counts as if it kept it.
         """
         lost = [float(trial.details.get("divergence", 1.0)) for trial in trials]
         trials = [trial for trial, own in zip(trials, lost, strict=True) if own > NOTHING * np.median(lost)]
@@ -115,7 +153,7 @@ class Rungs:
             return []
         values = [{name: trial.steer(name) for name in self._objectives} for trial in trials]
         losses = losses_of(self._objectives, values)
-        broken = _broken(trials, gain)
+        broken = _broken(trials, back)
         ranks = moocore.pareto_rank(losses)
         gaps = np.zeros(len(trials))
         for rank in np.unique(ranks):
@@ -124,20 +162,16 @@ class Rungs:
         return [trials[row] for row in order]
 
 
-def _gain(trials: Sequence[Trial], stem: Callable[[Configuration, int], tuple[Value, ...]], quality: str) -> float:
-    """Return the most of a quality that going on has given so far, and no less than a first guess."""
-    plain = {stem(t.configuration, 0): t.steer(quality) for t in trials if not int(t.configuration[STEPS])}
-    recovered = [(stem(t.configuration, 0), t.steer(quality)) for t in trials if int(t.configuration[STEPS])]
-    return max([GUESS, *(value - plain[key] for key, value in recovered if key in plain)])
+def _lost(trial: Trial) -> float:
+    """Return the logarithm of the divergence from the dense model."""
+    return float(np.log(max(float(trial.details.get("divergence", 1.0)), LEAST)))
 
 
-def _broken(trials: Sequence[Trial], gain: Mapping[str, float]) -> npt.NDArray[np.float64]:
+def _broken(trials: Sequence[Trial], back: Mapping[str, Back]) -> npt.NDArray[np.float64]:
     """Return by how much trials break the constraints together, each in shares of its worst, ``(trials,)``."""
     names = sorted({name for trial in trials for name in trial.violations})
-    slack = [gain.get(name, 0.0) for name in names]
-    rows = [[trial.violations.get(name, 0.0) for name in names] for trial in trials]
-    found = np.maximum(np.array(rows).reshape(len(trials), len(names)) - slack, 0.0)
-    found = found.reshape(len(trials), len(names))
+    rows = [[t.violations.get(name, 0.0) - (back[name](t) if name in back else 0.0) for name in names] for t in trials]
+    found = np.maximum(np.array(rows).reshape(len(trials), len(names)), 0.0)
     total: npt.NDArray[np.float64] = (found / np.maximum(found.max(axis=0, initial=0.0), 1e-12)).sum(axis=1)
     return total
 
