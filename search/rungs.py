@@ -25,8 +25,9 @@ Back = Callable[[Trial], float]
 # recover, so that the guess is a hopeful one: of the shipped study's model, with two of six blocks and half of what is
 # left gone and 4 bits, 100 steps gave back 96 % of 25 points.
 UNTRAINED, TRAINED, WEIGHT = 0.9, 0.75, 0.1
-# Of so many trials that had lost about as much the settings of distillation are taken over.
-ALIKE = 3
+# Of so many trials that had lost about as much the best one's settings of distillation are taken over, but for a share
+# that draws new ones.
+ALIKE, NEW = 6, 0.25
 # Share of the median divergence from the dense model below which nothing was lost.
 NOTHING = 0.01
 # Divergences below this are all alike, in nats.
@@ -93,7 +94,7 @@ class Rungs:
             back = {name: self._given_back(finished, rung, name, whole) for name, whole in dense.items()}
             for trial in self._best(here, back)[:places]:
                 if self._stem(trial.configuration, rung) not in gone:
-                    return self._next(trial, rung, ledger, seed)
+                    return self._next(trial, rung, finished, seed)
         return None
 
     def _stem(self, configuration: Configuration, rung: int) -> tuple[Value, ...]:
@@ -101,25 +102,28 @@ class Rungs:
         settings = PREFIX if not self._steps[rung] else STEPS
         return tuple(value for name, value in configuration.items() if not name.startswith(settings))
 
-    def _next(self, trial: Trial, rung: int, ledger: Ledger, seed: int) -> Configuration:
+    def _next(self, trial: Trial, rung: int, finished: Sequence[Trial], seed: int) -> Configuration:
         configuration = trial.configuration
         settings: Mapping[str, Value] = configuration
         if not self._steps[rung]:
-            settings = self._settings(trial, ledger, random.Random(seed))
+            settings = self._settings(trial, finished, random.Random(seed))
         own = {name: value for name, value in settings.items() if name.startswith(PREFIX)}
         return self._space.settled({**configuration, **own, STEPS: self._steps[rung + 1]})
 
-    def _settings(self, trial: Trial, ledger: Ledger, rng: random.Random) -> Mapping[str, Value]:
-        """Return settings of distillation: as often those of a recovered trial that no other beats as new ones.
+    def _settings(self, trial: Trial, finished: Sequence[Trial], rng: random.Random) -> Mapping[str, Value]:
+        """Return settings of distillation: new ones, or those that have served best where about as much had been lost.
 
-        What has lost much learns best in other steps than what has lost little, so that those are asked that had lost
-        about as much.
+        They have served best that brought a model nearest to the dense one, for its divergence from it before: what has
+        lost much learns best in larger steps than what has lost little.
         """
-        lost = {self._stem(t.configuration, 0): _lost(t) for t in ledger.arrived(0) if not int(t.configuration[STEPS])}
-        good = [t for t in ledger.steering if int(t.configuration[STEPS]) and self._stem(t.configuration, 0) in lost]
-        good.sort(key=lambda t: (abs(lost[self._stem(t.configuration, 0)] - _lost(trial)), t.number))
-        drawn = {name: rng.choice(domain.values) for name, domain in self._space.domains.items()}
-        return rng.choice(good[:ALIKE]).configuration if good and rng.random() < 0.5 else drawn
+        before = {self._stem(t.configuration, 0): _divergence(t) for t in finished if not int(t.configuration[STEPS])}
+        next_rung = [t for t in finished if int(t.configuration[STEPS]) == self._steps[1]]
+        seen = [(before[stem], t) for t in next_rung if (stem := self._stem(t.configuration, 0)) in before]
+        own = _divergence(trial)
+        seen.sort(key=lambda pair: (abs(np.log(pair[0] / own)), pair[1].number))
+        if not seen or rng.random() < NEW:
+            return {name: rng.choice(domain.values) for name, domain in self._space.domains.items()}
+        return min(seen[:ALIKE], key=lambda pair: _divergence(pair[1]) / pair[0])[1].configuration
 
     def _given_back(self, trials: Sequence[Trial], rung: int, quality: str, dense: float) -> Back:
         """Return what tells how much of a quality, of which ``dense`` is the whole, a trial may expect of going on.
@@ -162,9 +166,8 @@ class Rungs:
         return [trials[row] for row in order]
 
 
-def _lost(trial: Trial) -> float:
-    """Return the logarithm of the divergence from the dense model."""
-    return float(np.log(max(float(trial.details.get("divergence", 1.0)), LEAST)))
+def _divergence(trial: Trial) -> float:
+    return max(float(trial.details.get("divergence", 1.0)), LEAST)
 
 
 def _broken(trials: Sequence[Trial], back: Mapping[str, Back]) -> npt.NDArray[np.float64]:

@@ -16,6 +16,7 @@ NAMES = (
     "trials",
     "hypervolume",
     "racing",
+    "raced",
     "prediction",
     "second_study",
     "asking",

@@ -50,7 +50,7 @@ def answers(material: Material, folder: Path, configurations: Sequence[Configura
         place = folder / f"{configuration.sha256[:16]}.npy"
         if not place.exists():
             session = evaluator.runtime.load(evaluator.lower(configuration, folder / "artifact"))
-            logits = read(session, examples, _groups(material.study, examples))
+            logits = read(session, examples, groups_of(material.study, examples))
             np.save(place, np.stack([logits[index] for index in range(len(examples))]))
             print(f"  {number + 1} of {len(configurations)}", file=sys.stderr, flush=True)
         answer = np.load(place)
@@ -84,8 +84,8 @@ def search(
 ) -> Outcome:
     """Search as a run does: the dense model, the other uniform settings, then the rest in a random order."""
     rng = np.random.default_rng(seed)
-    margin = _margin(study, candidates)
-    bound = Bar(0, candidates[0].accuracy - margin)
+    most = margin(study, candidates)
+    bound = Bar(0, candidates[0].accuracy - most)
     complete, read, stopped, missed, beaten = [0], 0, 0, 0, 0
     for number in [*range(1, first), *(first + rng.permutation(len(candidates) - first)).tolist()]:
         own = candidates[number]
@@ -110,33 +110,37 @@ def search(
         else:
             complete.append(number)
         read += len(told)
-    true = _front(candidates, range(len(candidates)), margin)
-    volume = _volume(box, candidates, complete, margin)
-    return Outcome(read, volume, len(set(true) - set(complete)), len(true), stopped, missed, beaten)
+    true = front(candidates, range(len(candidates)), most)
+    kept = volume(box, candidates, complete, most)
+    return Outcome(read, kept, len(set(true) - set(complete)), len(true), stopped, missed, beaten)
 
 
-def _groups(study: Study, examples: Encoded) -> list[list[int]]:
+def groups_of(study: Study, examples: Encoded) -> list[list[int]]:
     """Return the sentences that are read at once."""
     return examples.partition(reading_batch(study.target.runtime, study.target.batch))
 
 
-def _margin(study: Study, candidates: Sequence[Candidate]) -> float:
+def margin(study: Study, candidates: Sequence[Candidate]) -> float:
+    """Return how much accuracy the study lets be lost; the dense model is the first candidate."""
     dense = candidates[0].accuracy
     return dense - check_names(study)["accuracy"].bound({"accuracy": dense})
 
 
-def _feasible(candidates: Sequence[Candidate], number: int, margin: float) -> bool:
-    return candidates[number].accuracy >= candidates[0].accuracy - margin - 1e-12
+def feasible(candidates: Sequence[Candidate], number: int, most: float) -> bool:
+    """Return whether a candidate keeps the constraint, which lets so much accuracy be lost at most."""
+    return candidates[number].accuracy >= candidates[0].accuracy - most - 1e-12
 
 
-def _front(candidates: Sequence[Candidate], numbers: Sequence[int], margin: float) -> list[int]:
-    numbers = [n for n in numbers if _feasible(candidates, n, margin)]
+def front(candidates: Sequence[Candidate], numbers: Sequence[int], most: float) -> list[int]:
+    """Return those of some candidates that keep the constraint and that no other one beats."""
+    numbers = [n for n in numbers if feasible(candidates, n, most)]
     rows = [[candidates[n].size, candidates[n].latency, -candidates[n].accuracy] for n in numbers]
     return [numbers[row] for row in non_dominated(np.array(rows))]
 
 
-def _volume(box: Box, candidates: Sequence[Candidate], numbers: Sequence[int], margin: float) -> float:
-    points = [candidates[n] for n in numbers if _feasible(candidates, n, margin)]
+def volume(box: Box, candidates: Sequence[Candidate], numbers: Sequence[int], most: float) -> float:
+    """Return the hypervolume of those of some candidates that keep the constraint."""
+    points = [candidates[n] for n in numbers if feasible(candidates, n, most)]
     return box.hypervolume([{"size": p.size, "latency": p.latency, "accuracy": p.accuracy} for p in points])
 
 
@@ -149,7 +153,7 @@ def main(folder: Path) -> None:
     uniform = [c for c in material.space.uniform() if not c.get("distillation/steps")]
     candidates = answers(material, folder, [*uniform, *material.draw(CANDIDATES, 2)])
     examples = material.evaluator.subject.search
-    labels, groups = examples.labels, _groups(study, examples)
+    labels, groups = examples.labels, groups_of(study, examples)
     dense = {"size": candidates[0].size, "latency": candidates[0].latency, "accuracy": candidates[0].accuracy}
     directions = {"size": "minimize", "latency": "minimize", "accuracy": "maximize"}
     box = Box.of({name: {"direction": d} for name, d in directions.items()}, dense, check_names(study))
@@ -158,7 +162,7 @@ def main(folder: Path) -> None:
     with ProcessPoolExecutor(len(os.sched_getaffinity(0)), get_context("spawn")) as pool:
         found = list(pool.map(one_search, range(SEARCHES), chunksize=20))
     everything = (len(candidates) - 1) * len(labels)
-    whole = _volume(box, candidates, range(len(candidates)), _margin(study, candidates))
+    whole = volume(box, candidates, range(len(candidates)), margin(study, candidates))
     members, dropped = sum(one.members for one in found), sum(one.dropped for one in found)
     beaten = float(np.mean([one.beaten for one in found])) / (len(candidates) - 1)
     stopped, missed = sum(one.stopped for one in found), sum(one.missed for one in found)

@@ -1,0 +1,92 @@
+"""Racing in a real search: what it spared, and what it would have cost had a stopped trial belonged to the front."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from slimfront.objectives.sessions.session import read
+from slimfront.search.box import Box
+from slimfront.search.evaluator import Evaluator
+from slimfront.search.naming import check_names
+from slimfront.search.preparation import objectives_of
+from slimfront.search.records import Records
+from slimfront.search.run import Run
+from slimfront.search.trial import Trial
+
+from tests.benchmarks.material import say
+from tests.benchmarks.racing import Candidate, feasible, front, groups_of, margin, volume
+from tests.benchmarks.recipes import TIME, searched
+from tests.benchmarks.table import write
+
+
+def accuracies(run: Run, stopped: Sequence[Trial], folder: Path) -> dict[int, float]:
+    """Return the accuracy of stopped trials on all sentences; what was read before is not read again."""
+    path = folder / "accuracies.json"
+    found = {int(number): value for number, value in json.loads(path.read_text() if path.is_file() else "{}").items()}
+    evaluator = Evaluator.prepare(run.study, say)
+    for trial in stopped:
+        if trial.number in found:
+            continue
+        session = evaluator.runtime.load(evaluator.lower(trial.configuration, folder / "artifact"))
+        examples = evaluator.reader(trial.configuration).search
+        logits = read(session, examples, groups_of(run.study, examples))
+        answers = np.stack([logits[index] for index in range(len(examples))]).argmax(axis=1)
+        found[trial.number] = float((answers == examples.labels).mean())
+        path.write_text(json.dumps(found))
+        print(f"  {len(found)} of {len(stopped)}", file=sys.stderr, flush=True)
+    return found
+
+
+def main(folder: Path) -> None:
+    """Run the benchmark in a folder, on the search that the recipes are compared with."""
+    run, _ = searched("openvino", folder / "recipes" / "run-openvino")
+    folder = folder / "raced"
+    folder.mkdir(exist_ok=True)
+    trials = [trial for trial in Records(run.folder).trials() if trial.cached_from is None and trial.measurements]
+    stopped = [trial for trial in trials if trial.state == "stopped"]
+    true = accuracies(run, stopped, folder)
+    dense = trials[0]
+    all_read = int(dense.details["sentences"])
+    candidates = [
+        Candidate(
+            t.value("size"), t.steer("latency"), np.zeros((0, 0), np.float32), true.get(t.number, t.value("accuracy"))
+        )
+        for t in trials
+    ]
+    objectives = {name: objective.entry() for name, objective in objectives_of(run.study).items()}
+    base = {"size": dense.value("size"), "latency": dense.steer("latency"), "accuracy": dense.value("accuracy")}
+    box, most = Box.of(objectives, base, check_names(run.study)), margin(run.study, candidates)
+    complete = [place for place, trial in enumerate(trials) if trial.state == "complete"]
+    members = front(candidates, range(len(candidates)), most)
+    lost = [place for place in members if place not in complete]
+    kept = volume(box, candidates, complete, most) / volume(box, candidates, range(len(candidates)), most)
+    useful = sum(feasible(candidates, place, most) for place in range(len(trials)) if place not in complete)
+    missed = sum(true[trial.number] > trial.details["stopped"]["bound"] + 1e-9 for trial in stopped)
+    rows = [
+        ["trials, of which stopped", f"{len(trials)}, {len(stopped)}"],
+        ["sentences spared", f"{100 * (1 - _sentences(trials) / len(trials) / all_read):.1f} %"],
+        ["of those that the sampler proposed", _spared([t for t in trials if t.kind == "sampled"], all_read)],
+        ["of those that go on from an earlier rung", _spared([t for t in trials if t.kind == "promoted"], all_read)],
+        ["hypervolume kept", f"{100 * kept:.2f} %"],
+        ["true front members stopped", f"{len(lost)} of {len(members)}"],
+        ["stopped trials that keep the constraint", f"{useful} of {len(stopped)}"],
+        ["stopped trials, truly above the bound that was stated", f"{missed} of {len(stopped)}"],
+    ]
+    text = f"""
+The search of the shipped study for {TIME} on two cores that the recipes are compared with; every trial that a race had
+stopped was made again afterwards and read to its end ({all_read} sentences). Hypervolume and front go by size,
+predicted latency and accuracy, as races do. delta = {run.study.search.delta}.
+"""
+    write("raced", "Racing in a search of one hour", text, ("what", "figure"), rows)
+
+
+def _sentences(trials: Sequence[Trial]) -> int:
+    return sum(int(trial.details["sentences"]) for trial in trials)
+
+
+def _spared(trials: Sequence[Trial], all_read: int) -> str:
+    return f"{100 * (1 - _sentences(trials) / max(len(trials), 1) / all_read):.1f} % ({len(trials)} trials)"
