@@ -92,7 +92,7 @@ class Rungs:
                 continue
             dense = {name: ledger.dense.steer(name) for name in self._qualities}
             back = {name: self._given_back(finished, rung, name, whole) for name, whole in dense.items()}
-            for trial in self._best(here, back)[:places]:
+            for trial in self._best([t for t in here if _may_gain(t, dense)], back)[:places]:
                 if self._stem(trial.configuration, rung) not in gone:
                     return self._next(trial, rung, finished, seed)
         return None
@@ -164,6 +164,12 @@ class Rungs:
             gaps[ranks == rank] = crowding(losses[ranks == rank])
         order = np.lexsort((np.array([trial.number for trial in trials]), -gaps, ranks, broken))
         return [trials[row] for row in order]
+
+
+def _may_gain(trial: Trial, dense: Mapping[str, float]) -> bool:
+    """Return whether training may still help: what was trained and is as good as the dense model is done."""
+    untrained = not int(trial.configuration[STEPS])
+    return untrained or not dense or any(trial.steer(name) < whole for name, whole in dense.items())
 
 
 def _divergence(trial: Trial) -> float:

@@ -123,6 +123,17 @@ def test_settings_are_taken_over_from_the_best_of_those_that_had_lost_as_much(
     assert share == pytest.approx(7 / 8, abs=0.08)
 
 
+def test_what_was_trained_and_is_as_good_as_the_dense_model_is_done() -> None:
+    rungs, ledger = Rungs(SPACE, 2, OBJECTIVES), Ledger(OBJECTIVES, [])
+    put(ledger, SPACE.dense())
+    for seed, accuracy in enumerate((0.8, 0.79)):
+        for steps in STEPS[:2]:
+            configuration = SPACE.canonical({**draw(seed), "distillation/steps": steps})
+            last = put(ledger, configuration, accuracy=accuracy, size=1.0 + seed, latency=1.0 + seed)
+    gone = rungs.promotion(ledger, 0)
+    assert gone is not None and bits(gone) == bits(last.configuration) and gone["distillation/steps"] == 30
+
+
 def test_each_rung_gets_its_share_and_going_on_continues_the_same_student() -> None:
     """An asynchronous run in miniature: whatever may go on does, else something new begins."""
     rungs, ledger, rng = Rungs(SPACE, 3, OBJECTIVES), Ledger(OBJECTIVES, []), np.random.default_rng(0)
