@@ -26,7 +26,7 @@ Back = Callable[[Trial], float]
 # left gone and 4 bits, 100 steps gave back 96 % of 25 points.
 UNTRAINED, TRAINED, WEIGHT = 0.9, 0.75, 0.1
 # Of so many trials that had lost about as much the best one's settings of distillation are taken over, but for a share
-# that draws new ones.
+# that tries what these have not.
 ALIKE, NEW = 6, 0.25
 # Share of the median divergence from the dense model below which nothing was lost.
 NOTHING = 0.01
@@ -62,6 +62,7 @@ class Rungs:
         self._space, self._factor, self._objectives = space, factor or 0, objectives
         self._qualities = [name for name in qualities if name in objectives]
         self._steps = tuple(int(steps) for steps in domain.values) if domain and factor else ()
+        self._own = {name: domain for name, domain in space.domains.items() if name.startswith(PREFIX)}
 
     def __bool__(self) -> bool:
         return len(self._steps) > 1
@@ -111,19 +112,21 @@ class Rungs:
         return self._space.settled({**configuration, **own, STEPS: self._steps[rung + 1]})
 
     def _settings(self, trial: Trial, finished: Sequence[Trial], rng: random.Random) -> Mapping[str, Value]:
-        """Return settings of distillation: new ones, or those that have served best where about as much had been lost.
+        """Return settings of distillation: those that have served best where about as much had been lost, or others.
 
         They have served best that brought a model nearest to the dense one, for its divergence from it before: what has
-        lost much learns best in larger steps than what has lost little.
+        lost much learns best in larger steps than what has lost little. Others are of the values tried least there.
         """
         before = {self._stem(t.configuration, 0): _divergence(t) for t in finished if not int(t.configuration[STEPS])}
         next_rung = [t for t in finished if int(t.configuration[STEPS]) == self._steps[1]]
         seen = [(before[stem], t) for t in next_rung if (stem := self._stem(t.configuration, 0)) in before]
         own = _divergence(trial)
         seen.sort(key=lambda pair: (abs(np.log(pair[0] / own)), pair[1].number))
-        if not seen or rng.random() < NEW:
-            return {name: rng.choice(domain.values) for name, domain in self._space.domains.items()}
-        return min(seen[:ALIKE], key=lambda pair: _divergence(pair[1]) / pair[0])[1].configuration
+        alike = seen[:ALIKE]
+        if len(alike) == ALIKE and rng.random() >= NEW:
+            return min(alike, key=lambda pair: _divergence(pair[1]) / pair[0])[1].configuration
+        tried = [t.configuration for _, t in alike]
+        return {name: _rarest(domain.values, [c[name] for c in tried], rng) for name, domain in self._own.items()}
 
     def _given_back(self, trials: Sequence[Trial], rung: int, quality: str, dense: float) -> Back:
         """Return what tells how much of a quality, of which ``dense`` is the whole, a trial may expect of going on.
@@ -164,6 +167,11 @@ class Rungs:
             gaps[ranks == rank] = crowding(losses[ranks == rank])
         order = np.lexsort((np.array([trial.number for trial in trials]), -gaps, ranks, broken))
         return [trials[row] for row in order]
+
+
+def _rarest(values: Sequence[Value], tried: Sequence[Value], rng: random.Random) -> Value:
+    counts = [tried.count(value) for value in values]
+    return rng.choice([value for value, count in zip(values, counts, strict=True) if count == min(counts)])
 
 
 def _may_gain(trial: Trial, dense: Mapping[str, float]) -> bool:
