@@ -12,7 +12,7 @@ import numpy.typing as npt
 from slimfront.search.front import losses_of
 from slimfront.search.ledger import Ledger
 from slimfront.search.trial import Trial
-from slimfront.spaces.axes.distillation import PREFIX, STEPS
+from slimfront.spaces.axes.distillation import PREFIX, RATE, STEPS
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.domain import Value
 from slimfront.spaces.space import Space
@@ -25,9 +25,9 @@ Back = Callable[[Trial], float]
 # recover, so that the guess is a hopeful one: of the shipped study's model, with two of six blocks and half of what is
 # left gone and 4 bits, 100 steps gave back 96 % of 25 points.
 UNTRAINED, TRAINED, WEIGHT = 0.9, 0.75, 0.1
-# Of so many trials that had lost about as much the best one's settings of distillation are taken over, but for a share
-# that tries what these have not.
-ALIKE, NEW = 6, 0.25
+# Divergences that differ by no more than this factor are about the same. Of so many trials at most the best one's
+# settings of distillation are taken over, once there are a few, but for a share that tries what these have not.
+ABOUT, ALIKE, FEW, NEW = 2.0, 6, 3, 0.25
 # Share of the median divergence from the dense model below which nothing was lost.
 NOTHING = 0.01
 # Divergences below this are all alike, in nats.
@@ -115,18 +115,23 @@ class Rungs:
         """Return settings of distillation: those that have served best where about as much had been lost, or others.
 
         They have served best that brought a model nearest to the dense one, for its divergence from it before: what has
-        lost much learns best in larger steps than what has lost little. Others are of the values tried least there.
+        lost much learns best in larger steps than what has lost little. Others are of the values tried least there; as
+        long as few were tried, the learning rate is the higher the more was lost, compared with all that was tried.
         """
         before = {self._stem(t.configuration, 0): _divergence(t) for t in finished if not int(t.configuration[STEPS])}
         next_rung = [t for t in finished if int(t.configuration[STEPS]) == self._steps[1]]
         seen = [(before[stem], t) for t in next_rung if (stem := self._stem(t.configuration, 0)) in before]
         own = _divergence(trial)
         seen.sort(key=lambda pair: (abs(np.log(pair[0] / own)), pair[1].number))
-        alike = seen[:ALIKE]
-        if len(alike) == ALIKE and rng.random() >= NEW:
+        alike = [pair for pair in seen if abs(np.log(pair[0] / own)) <= np.log(ABOUT)][:ALIKE]
+        if len(alike) >= FEW and rng.random() >= NEW:
             return min(alike, key=lambda pair: _divergence(pair[1]) / pair[0])[1].configuration
         tried = [t.configuration for _, t in alike]
-        return {name: _rarest(domain.values, [c[name] for c in tried], rng) for name, domain in self._own.items()}
+        found = {name: _rarest(domain.values, [c[name] for c in tried], rng) for name, domain in self._own.items()}
+        if len(alike) < FEW and RATE in found:
+            rates, less = self._own[RATE].values, sum(lost < own for lost in before.values())
+            found[RATE] = rates[min(less * len(rates) // max(len(before) - 1, 1), len(rates) - 1)]
+        return found
 
     def _given_back(self, trials: Sequence[Trial], rung: int, quality: str, dense: float) -> Back:
         """Return what tells how much of a quality, of which ``dense`` is the whole, a trial may expect of going on.

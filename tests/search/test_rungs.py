@@ -24,7 +24,7 @@ STEPS = (0, 10, 30, 90)
 SPACE = Space(
     SpaceSpec(
         bits=BitsSpec(levels=(2, 4, 8, 32), granularity="layer"),
-        distillation=DistillationSpec(steps=STEPS, temperature=(1.0, 4.0)),
+        distillation=DistillationSpec(steps=STEPS, temperature=(1.0, 4.0), learning_rate=(1e-5, 3e-5, 1e-4)),
     ),
     walk(make_encoder("bert"), example_inputs()),
     Capabilities((2, 4, 8, 32), (64, 32), ("f32",)),
@@ -123,16 +123,16 @@ def test_settings_are_taken_over_from_the_best_of_those_that_had_lost_as_much(
     assert 0.7 < share < 0.95
 
 
-def test_the_first_that_go_on_try_all_settings_alike() -> None:
-    rungs, ledger = Rungs(SPACE, 1, OBJECTIVES), Ledger(OBJECTIVES, [])
+def test_the_first_that_go_on_try_all_settings_and_learn_the_faster_the_more_was_lost() -> None:
+    rungs, ledger, temperatures = Rungs(SPACE, 1, OBJECTIVES), Ledger(OBJECTIVES, []), set()
     put(ledger, SPACE.dense())
-    for seed in range(6):
-        put(ledger, rungs.start(draw(seed)), accuracy=0.75)
+    for seed, (divergence, rate) in enumerate(((0.01, 1e-5), (0.1, 1e-4), (1.0, 1e-4), (0.03, 3e-5))):
+        put(ledger, rungs.start(draw(seed)), accuracy=0.75, divergence=divergence)
         gone = rungs.promotion(ledger, seed)
-        assert gone is not None
-        put(ledger, gone, accuracy=0.8)
-    tried = [c["distillation/temperature"] for c in ledger.configurations() if c["distillation/steps"] == 10]
-    assert sorted(tried) == [1.0, 1.0, 1.0, 4.0, 4.0, 4.0]
+        assert gone is not None and gone["distillation/learning_rate"] == pytest.approx(rate)
+        put(ledger, gone, accuracy=0.8, divergence=divergence)
+        temperatures.add(gone["distillation/temperature"])
+    assert temperatures == {1.0, 4.0}
 
 
 def test_what_was_trained_and_is_as_good_as_the_dense_model_is_done() -> None:
