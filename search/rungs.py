@@ -20,16 +20,22 @@ from slimfront.spaces.space import Space
 Json = dict[str, Any]
 # How much of a quality going on is expected to give a trial back.
 Back = Callable[[Trial], float]
-# Which share of what was lost of a quality going on to the last rung gives back, from no steps and from some, until it
-# has been seen; this much that was seen to be lost counts as much as the guess. Who is refused a rung is never seen to
-# recover, so that the guess is a hopeful one: of the shipped study's model, with two of six blocks and half of what is
-# left gone and 4 bits, 100 steps gave back 96 % of 25 points.
-UNTRAINED, TRAINED, WEIGHT = 0.9, 0.75, 0.1
-# Divergences that differ by no more than this factor are about the same. Of so many trials at most the best one's
-# settings of distillation are taken over, once there are a few, but for a share that tries what these have not.
-ABOUT, ALIKE, FEW, NEW = 2.0, 6, 3, 0.25
+Stem = tuple[Value, ...]
+# Which share of what is lost of a quality the first trained rung gives back, and every further one, until it has been
+# seen. Who is refused a rung is never seen to recover, so that the guess is a hopeful one: of the quickstart's model
+# without two of its six blocks and half of the rest, at 4 bits, 100 steps gave back 96 % of 25 points.
+FIRST, FURTHER = 0.8, 0.5
+# The guess counts as much as so much of a quality that trials were seen to have lost, all together.
+WEIGHT = 0.1
+# Divergences that differ by no more than this factor are about the same.
+ABOUT = 2.0
+# Settings of distillation are taken over from the best of so many trials at most, and not before there are a few.
+ALIKE, FEW = 6, 3
+# Share of those that try other settings all the same.
+NEW = 0.25
 # Share of the median divergence from the dense model below which nothing was lost.
 NOTHING = 0.01
+DIVERGENCE = "divergence"
 # Divergences below this are all alike, in nats.
 LEAST = 1e-5
 
@@ -62,7 +68,10 @@ class Rungs:
         self._space, self._factor, self._objectives = space, factor or 0, objectives
         self._qualities = [name for name in qualities if name in objectives]
         self._steps = tuple(int(steps) for steps in domain.values) if domain and factor else ()
-        self._own = {name: domain for name, domain in space.domains.items() if name.startswith(PREFIX)}
+        self._own = {n: domain for n, domain in space.domains.items() if n.startswith(PREFIX) and n != STEPS}
+        self._untrained = [name for name in space.domains if not name.startswith(PREFIX)]
+        self._trained = [name for name in space.domains if name != STEPS]
+        self._stems: dict[Configuration, tuple[Stem, Stem]] = {}
 
     def __bool__(self) -> bool:
         return len(self._steps) > 1
@@ -80,78 +89,83 @@ class Rungs:
         """
         if not self or ledger.dense is None:
             return None
-        tried = ledger.configurations()
         finished = [trial for trial in ledger.arrived(0) if trial.cached_from is None and trial.kind != "dense"]
         # In the order of their numbers, whoever was done first.
         finished.sort(key=lambda trial: trial.number)
-        for rung in reversed(range(len(self._steps) - 1)):
-            here = [trial for trial in finished if trial.configuration[STEPS] == self._steps[rung]]
-            gone = {self._stem(c, rung) for c in tried if int(c[STEPS]) > self._steps[rung]}
-            went = sum(self._stem(trial.configuration, rung) in gone for trial in here)
+        rungs = [[trial for trial in finished if trial.configuration[STEPS] == steps] for steps in self._steps]
+        dense = {name: ledger.dense.steer(name) for name in self._qualities}
+        for rung in reversed(range(len(rungs) - 1)):
+            here = [trial for trial in rungs[rung] if self._may_gain(trial, dense)]
+            gone = {self._stem(c, rung) for c in ledger.configurations() if int(c[STEPS]) > self._steps[rung]}
+            waiting = [trial for trial in here if self._stem(trial.configuration, rung) not in gone]
             places = len(here) // self._factor
-            if went >= places:
+            if not waiting or len(here) - len(waiting) >= places:
                 continue
-            dense = {name: ledger.dense.steer(name) for name in self._qualities}
-            back = {name: self._given_back(finished, rung, name, whole) for name, whole in dense.items()}
-            for trial in self._best([t for t in here if _may_gain(t, dense)], back)[:places]:
+            back = {name: self._given_back(rungs, rung, name, whole) for name, whole in dense.items()}
+            for trial in self._best(here, back)[:places]:
                 if self._stem(trial.configuration, rung) not in gone:
-                    return self._next(trial, rung, finished, seed)
+                    return self._next(trial, rungs, rung, seed)
         return None
 
-    def _stem(self, configuration: Configuration, rung: int) -> tuple[Value, ...]:
+    def _may_gain(self, trial: Trial, dense: Mapping[str, float]) -> bool:
+        """Return whether training may still help: what was trained and lacks nothing of the dense model's is done."""
+        if not int(trial.configuration[STEPS]) or not dense or DIVERGENCE in self._objectives:
+            return True
+        return not trial.feasible or any(trial.steer(name) < whole for name, whole in dense.items())
+
+    def _stem(self, configuration: Configuration, rung: int) -> Stem:
         """Return what a configuration has in common with those that it may become on higher rungs."""
-        settings = PREFIX if not self._steps[rung] else STEPS
-        return tuple(value for name, value in configuration.items() if not name.startswith(settings))
+        if configuration not in self._stems:
+            found = [[configuration[name] for name in names] for names in (self._untrained, self._trained)]
+            self._stems[configuration] = (tuple(found[0]), tuple(found[1]))
+        return self._stems[configuration][1 if self._steps[rung] else 0]
 
-    def _next(self, trial: Trial, rung: int, finished: Sequence[Trial], seed: int) -> Configuration:
-        configuration = trial.configuration
-        settings: Mapping[str, Value] = configuration
+    def _next(self, trial: Trial, rungs: Sequence[Sequence[Trial]], rung: int, seed: int) -> Configuration:
+        values = {**trial.configuration, STEPS: self._steps[rung + 1]}
         if not self._steps[rung]:
-            settings = self._settings(trial, finished, random.Random(seed))
-        own = {name: value for name, value in settings.items() if name.startswith(PREFIX)}
-        return self._space.settled({**configuration, **own, STEPS: self._steps[rung + 1]})
+            values |= self._settings(trial, rungs, random.Random(seed))
+        return self._space.settled(values)
 
-    def _settings(self, trial: Trial, finished: Sequence[Trial], rng: random.Random) -> Mapping[str, Value]:
+    def _settings(self, trial: Trial, rungs: Sequence[Sequence[Trial]], rng: random.Random) -> dict[str, Value]:
         """Return settings of distillation: those that have served best where about as much had been lost, or others.
 
         They have served best that brought a model nearest to the dense one, for its divergence from it before: what has
         lost much learns best in larger steps than what has lost little. Others are of the values tried least there; as
         long as few were tried, the learning rate is the higher the more was lost, compared with all that was tried.
         """
-        before = {self._stem(t.configuration, 0): _divergence(t) for t in finished if not int(t.configuration[STEPS])}
-        next_rung = [t for t in finished if int(t.configuration[STEPS]) == self._steps[1]]
-        seen = [(before[stem], t) for t in next_rung if (stem := self._stem(t.configuration, 0)) in before]
-        own = _divergence(trial)
-        seen.sort(key=lambda pair: (abs(np.log(pair[0] / own)), pair[1].number))
-        alike = [pair for pair in seen if abs(np.log(pair[0] / own)) <= np.log(ABOUT)][:ALIKE]
+        lost = _divergence(trial)
+        before = {self._stem(t.configuration, 0): _divergence(t) for t in rungs[0]}
+        pairs = [(before.get(self._stem(t.configuration, 0), np.inf), t) for t in rungs[1]]
+        pairs.sort(key=lambda pair: (abs(np.log(pair[0] / lost)), pair[1].number))
+        alike = [pair for pair in pairs if abs(np.log(pair[0] / lost)) <= np.log(ABOUT)][:ALIKE]
         if len(alike) >= FEW and rng.random() >= NEW:
-            return min(alike, key=lambda pair: _divergence(pair[1]) / pair[0])[1].configuration
+            best = min(alike, key=lambda pair: _divergence(pair[1]) / pair[0])[1]
+            return {name: best.configuration[name] for name in self._own}
         tried = [t.configuration for _, t in alike]
         found = {name: _rarest(domain.values, [c[name] for c in tried], rng) for name, domain in self._own.items()}
         if len(alike) < FEW and RATE in found:
-            rates, less = self._own[RATE].values, sum(lost < own for lost in before.values())
+            rates, less = self._own[RATE].values, sum(other < lost for other in before.values())
             found[RATE] = rates[min(less * len(rates) // max(len(before) - 1, 1), len(rates) - 1)]
         return found
 
-    def _given_back(self, trials: Sequence[Trial], rung: int, quality: str, dense: float) -> Back:
-        """Return what tells how much of a quality, of which ``dense`` is the whole, a trial may expect of going on.
+    def _given_back(self, rungs: Sequence[Sequence[Trial]], rung: int, quality: str, dense: float) -> Back:
+        """Return how much of a quality, of which ``dense`` is the whole, a trial may expect of going on to the end.
 
-        It is a share of what is lost: the more of a model is gone, the more there is to give back. Only who came to
-        the last rung has shown how much that is.
+        It is a share of what is lost: the more of a model is gone, the more there is to give back.
         """
-        before: dict[tuple[Value, ...], float] = {}
-        after: dict[tuple[Value, ...], float] = {}
-        for trial in trials:
-            steps, stem = int(trial.configuration[STEPS]), self._stem(trial.configuration, rung)
-            if steps == self._steps[rung]:
-                before[stem] = dense - trial.steer(quality)
-            elif steps == self._steps[-1]:
-                after[stem] = min(after.get(stem, np.inf), dense - trial.steer(quality))
-        known = [stem for stem in after if before.get(stem, 0.0) > 0]
-        guess = TRAINED if self._steps[rung] else UNTRAINED
-        gained = guess * WEIGHT + sum(before[stem] - after[stem] for stem in known)
-        share = float(np.clip(gained / (WEIGHT + sum(before[stem] for stem in known)), 0.0, 1.0))
-        return lambda trial: share * max(dense - trial.steer(quality), 0.0)
+        left = 1.0
+        for low in range(rung, len(rungs) - 1):
+            left *= 1.0 - self._share(rungs, low, quality, dense)
+        return lambda trial: (1.0 - left) * max(dense - trial.steer(quality), 0.0)
+
+    def _share(self, rungs: Sequence[Sequence[Trial]], rung: int, quality: str, dense: float) -> float:
+        """Return which share of what was lost those got back that went on from one rung to the next."""
+        after = {self._stem(trial.configuration, rung): dense - trial.steer(quality) for trial in rungs[rung + 1]}
+        known = [(dense - t.steer(quality), self._stem(t.configuration, rung)) for t in rungs[rung]]
+        pairs = [(lost, after[stem]) for lost, stem in known if lost > 0 and stem in after]
+        guess = FURTHER if self._steps[rung] else FIRST
+        given = guess * WEIGHT + sum(lost - left for lost, left in pairs)
+        return float(np.clip(given / (WEIGHT + sum(lost for lost, _ in pairs)), 0.0, 1.0))
 
     def _best(self, trials: Sequence[Trial], back: Mapping[str, Back]) -> list[Trial]:
         """Return trials of one rung, the most promising first.
@@ -159,7 +173,7 @@ class Rungs:
         What diverges from the dense model by next to nothing has nothing to recover; what misses the bound on the
         accuracy by no more than going on is expected to give back counts as if it kept it.
         """
-        lost = [float(trial.details.get("divergence", 1.0)) for trial in trials]
+        lost = [float(trial.details.get(DIVERGENCE, 1.0)) for trial in trials]
         trials = [trial for trial, own in zip(trials, lost, strict=True) if own > NOTHING * np.median(lost)]
         if not trials:
             return []
@@ -179,14 +193,8 @@ def _rarest(values: Sequence[Value], tried: Sequence[Value], rng: random.Random)
     return rng.choice([value for value, count in zip(values, counts, strict=True) if count == min(counts)])
 
 
-def _may_gain(trial: Trial, dense: Mapping[str, float]) -> bool:
-    """Return whether training may still help: what was trained and is as good as the dense model is done."""
-    untrained = not int(trial.configuration[STEPS])
-    return untrained or not dense or any(trial.steer(name) < whole for name, whole in dense.items())
-
-
 def _divergence(trial: Trial) -> float:
-    return max(float(trial.details.get("divergence", 1.0)), LEAST)
+    return max(float(trial.details.get(DIVERGENCE, 1.0)), LEAST)
 
 
 def _broken(trials: Sequence[Trial], back: Mapping[str, Back]) -> npt.NDArray[np.float64]:

@@ -12,7 +12,7 @@ from slimfront.objectives.sessions.session import read
 from slimfront.search.box import Box
 from slimfront.search.evaluator import Evaluator
 from slimfront.search.naming import check_names
-from slimfront.search.preparation import objectives_of
+from slimfront.search.preparation import entries_of
 from slimfront.search.records import Records
 from slimfront.search.run import Run
 from slimfront.search.trial import Trial
@@ -26,19 +26,19 @@ from tests.benchmarks.table import write
 def accuracies(run: Run, stopped: Sequence[Trial], folder: Path) -> dict[int, float]:
     """Return the accuracy of stopped trials on all sentences; what was read before is not read again."""
     path = folder / "accuracies.json"
-    found = {int(number): value for number, value in json.loads(path.read_text() if path.is_file() else "{}").items()}
+    known: dict[str, float] = json.loads(path.read_text()) if path.is_file() else {}
     evaluator = Evaluator.prepare(run.study, say)
     for trial in stopped:
-        if trial.number in found:
+        if trial.configuration.sha256 in known:
             continue
         session = evaluator.runtime.load(evaluator.lower(trial.configuration, folder / "artifact"))
         examples = evaluator.reader(trial.configuration).search
         logits = read(session, examples, groups_of(run.study, examples))
         answers = np.stack([logits[index] for index in range(len(examples))]).argmax(axis=1)
-        found[trial.number] = float((answers == examples.labels).mean())
-        path.write_text(json.dumps(found))
-        print(f"  {len(found)} of {len(stopped)}", file=sys.stderr, flush=True)
-    return found
+        known[trial.configuration.sha256] = float((answers == examples.labels).mean())
+        path.write_text(json.dumps(known))
+        print(f"  {len(known)} of {len(stopped)}", file=sys.stderr, flush=True)
+    return {trial.number: known[trial.configuration.sha256] for trial in stopped}
 
 
 def main(folder: Path) -> None:
@@ -57,9 +57,8 @@ def main(folder: Path) -> None:
         )
         for t in trials
     ]
-    objectives = {name: objective.entry() for name, objective in objectives_of(run.study).items()}
     base = {"size": dense.value("size"), "latency": dense.steer("latency"), "accuracy": dense.value("accuracy")}
-    box, most = Box.of(objectives, base, check_names(run.study)), margin(run.study, candidates)
+    box, most = Box.of(entries_of(run.study), base, check_names(run.study)), margin(run.study, candidates)
     complete = [place for place, trial in enumerate(trials) if trial.state == "complete"]
     members = front(candidates, range(len(candidates)), most)
     lost = [place for place in members if place not in complete]
@@ -81,7 +80,7 @@ The search of the shipped study for {TIME} on two cores that the recipes are com
 stopped was made again afterwards and read to its end ({all_read} sentences). Hypervolume and front go by size,
 predicted latency and accuracy, as races do. delta = {run.study.search.delta}.
 """
-    write("raced", "Racing in a search of one hour", text, ("what", "figure"), rows)
+    write("raced", "Racing in a real search", text, ("what", "figure"), rows)
 
 
 def _sentences(trials: Sequence[Trial]) -> int:
@@ -89,4 +88,5 @@ def _sentences(trials: Sequence[Trial]) -> int:
 
 
 def _spared(trials: Sequence[Trial], all_read: int) -> str:
-    return f"{100 * (1 - _sentences(trials) / max(len(trials), 1) / all_read):.1f} % ({len(trials)} trials)"
+    share = f"{100 * (1 - _sentences(trials) / len(trials) / all_read):.1f} %" if trials else "-"
+    return f"{share} ({len(trials)} trials)"
