@@ -131,7 +131,7 @@ class Rungs:
 
         They have served best that brought a model nearest to the dense one, for its divergence from it before: what has
         lost much learns best in larger steps than what has lost little. Others are of the values tried least there; as
-        long as few were tried, the learning rate is the higher the more was lost, compared with all that was tried.
+        long as few were tried, the learning rate is the higher the more was lost, compared with the uniform settings.
         """
         lost = _divergence(trial)
         before = {self._stem(t.configuration, 0): _divergence(t) for t in rungs[0]}
@@ -144,8 +144,9 @@ class Rungs:
         tried = [t.configuration for _, t in alike]
         found = {name: _rarest(domain.values, [c[name] for c in tried], rng) for name, domain in self._own.items()}
         if len(alike) < FEW and RATE in found:
-            rates, less = self._own[RATE].values, sum(other < lost for other in before.values())
-            found[RATE] = rates[min(less * len(rates) // max(len(before) - 1, 1), len(rates) - 1)]
+            others = [_divergence(t) for t in rungs[0] if t.kind == "uniform"] or [*before.values()]
+            rates, less = self._own[RATE].values, sum(other < lost for other in others)
+            found[RATE] = rates[min(less * len(rates) // max(len(others) - 1, 1), len(rates) - 1)]
         return found
 
     def _given_back(self, rungs: Sequence[Sequence[Trial]], rung: int, quality: str, dense: float) -> Back:
