@@ -10,6 +10,7 @@ import moocore
 import numpy as np
 import numpy.typing as npt
 from slimfront.search.front import losses_of
+from slimfront.search.ladder import Climber, Ladder
 from slimfront.search.ledger import Ledger
 from slimfront.search.trial import Trial
 from slimfront.spaces.axes.distillation import PREFIX, RATE, STEPS
@@ -20,7 +21,6 @@ from slimfront.spaces.space import Space
 Json = dict[str, Any]
 # How much of a quality going on is expected to give a trial back.
 Back = Callable[[Trial], float]
-Stem = tuple[Value, ...]
 # Which share of what is lost of a quality the first trained rung gives back, and every further one, until it has been
 # seen. Who is refused a rung is never seen to recover, so that the guess is a hopeful one: of the quickstart's model
 # without two of its six blocks and half of the rest, at 4 bits, 100 steps gave back 96 % of 25 points.
@@ -69,9 +69,7 @@ class Rungs:
         self._qualities = [name for name in qualities if name in objectives]
         self._steps = tuple(int(steps) for steps in domain.values) if domain and factor else ()
         self._own = {n: domain for n, domain in space.domains.items() if n.startswith(PREFIX) and n != STEPS}
-        self._untrained = [name for name in space.domains if not name.startswith(PREFIX)]
-        self._trained = [name for name in space.domains if name != STEPS]
-        self._stems: dict[Configuration, tuple[Stem, Stem]] = {}
+        self._ladder = Ladder(space, self._steps)
 
     def __bool__(self) -> bool:
         return len(self._steps) > 1
@@ -89,22 +87,19 @@ class Rungs:
         """
         if not self or ledger.dense is None:
             return None
-        finished = [trial for trial in ledger.arrived(0) if trial.cached_from is None and trial.kind != "dense"]
-        # In the order of their numbers, whoever was done first.
-        finished.sort(key=lambda trial: trial.number)
-        rungs = [[trial for trial in finished if trial.configuration[STEPS] == steps] for steps in self._steps]
+        self._ladder.follow(ledger)
         dense = {name: ledger.dense.steer(name) for name in self._qualities}
-        for rung in reversed(range(len(rungs) - 1)):
-            here = [trial for trial in rungs[rung] if self._may_gain(trial, dense)]
-            gone = {self._stem(c, rung) for c in ledger.configurations() if int(c[STEPS]) > self._steps[rung]}
-            waiting = [trial for trial in here if self._stem(trial.configuration, rung) not in gone]
+        for rung in reversed(range(len(self._steps) - 1)):
+            here, gone = self._ladder.rungs[rung], self._ladder.gone[rung]
+            here = [climber for climber in here if self._may_gain(climber.trial, dense)]
+            went = sum(climber.stem(rung) in gone for climber in here)
             places = len(here) // self._factor
-            if not waiting or len(here) - len(waiting) >= places:
-                continue
-            back = {name: self._given_back(rungs, rung, name, whole) for name, whole in dense.items()}
-            for trial in self._best(here, back)[:places]:
-                if self._stem(trial.configuration, rung) not in gone:
-                    return self._next(trial, rungs, rung, seed)
+            if went < min(places, len(here)):
+                back = {name: self._given_back(rung, name, whole) for name, whole in dense.items()}
+                best = self._best(here, back)[:places]
+                waiting = next((climber.trial for climber in best if climber.stem(rung) not in gone), None)
+                if waiting:
+                    return self._next(waiting, rung, seed)
         return None
 
     def _may_gain(self, trial: Trial, dense: Mapping[str, float]) -> bool:
@@ -113,20 +108,13 @@ class Rungs:
             return True
         return not trial.feasible or any(trial.steer(name) < whole for name, whole in dense.items())
 
-    def _stem(self, configuration: Configuration, rung: int) -> Stem:
-        """Return what a configuration has in common with those that it may become on higher rungs."""
-        if configuration not in self._stems:
-            found = [[configuration[name] for name in names] for names in (self._untrained, self._trained)]
-            self._stems[configuration] = (tuple(found[0]), tuple(found[1]))
-        return self._stems[configuration][1 if self._steps[rung] else 0]
-
-    def _next(self, trial: Trial, rungs: Sequence[Sequence[Trial]], rung: int, seed: int) -> Configuration:
+    def _next(self, trial: Trial, rung: int, seed: int) -> Configuration:
         values = {**trial.configuration, STEPS: self._steps[rung + 1]}
         if not self._steps[rung]:
-            values |= self._settings(trial, rungs, random.Random(seed))
+            values |= self._settings(trial, random.Random(seed))
         return self._space.settled(values)
 
-    def _settings(self, trial: Trial, rungs: Sequence[Sequence[Trial]], rng: random.Random) -> dict[str, Value]:
+    def _settings(self, trial: Trial, rng: random.Random) -> dict[str, Value]:
         """Return settings of distillation: those that have served best where about as much had been lost, or others.
 
         They have served best that brought a model nearest to the dense one, for its divergence from it before: what has
@@ -134,8 +122,9 @@ class Rungs:
         long as few were tried, the learning rate is the higher the more was lost, compared with the uniform settings.
         """
         lost = _divergence(trial)
-        before = {self._stem(t.configuration, 0): _divergence(t) for t in rungs[0]}
-        pairs = [(before.get(self._stem(t.configuration, 0), np.inf), t) for t in rungs[1]]
+        untrained, trained = self._ladder.rungs[:2]
+        before = {climber.stem(0): _divergence(climber.trial) for climber in untrained}
+        pairs = [(before.get(climber.stem(0), np.inf), climber.trial) for climber in trained]
         pairs.sort(key=lambda pair: (abs(np.log(pair[0] / lost)), pair[1].number))
         alike = [pair for pair in pairs if abs(np.log(pair[0] / lost)) <= np.log(ABOUT)][:ALIKE]
         if len(alike) >= FEW and rng.random() >= NEW:
@@ -144,40 +133,43 @@ class Rungs:
         tried = [t.configuration for _, t in alike]
         found = {name: _rarest(domain.values, [c[name] for c in tried], rng) for name, domain in self._own.items()}
         if len(alike) < FEW and RATE in found:
-            others = [_divergence(t) for t in rungs[0] if t.kind == "uniform"] or [*before.values()]
+            others = [_divergence(c.trial) for c in untrained if c.trial.kind == "uniform"] or [*before.values()]
             rates, less = self._own[RATE].values, sum(other < lost for other in others)
             found[RATE] = rates[min(less * len(rates) // max(len(others) - 1, 1), len(rates) - 1)]
         return found
 
-    def _given_back(self, rungs: Sequence[Sequence[Trial]], rung: int, quality: str, dense: float) -> Back:
+    def _given_back(self, rung: int, quality: str, dense: float) -> Back:
         """Return how much of a quality, of which ``dense`` is the whole, a trial may expect of going on to the end.
 
         It is a share of what is lost: the more of a model is gone, the more there is to give back.
         """
         left = 1.0
-        for low in range(rung, len(rungs) - 1):
-            left *= 1.0 - self._share(rungs, low, quality, dense)
+        for low in range(rung, len(self._steps) - 1):
+            left *= 1.0 - self._share(low, quality, dense)
         return lambda trial: (1.0 - left) * max(dense - trial.steer(quality), 0.0)
 
-    def _share(self, rungs: Sequence[Sequence[Trial]], rung: int, quality: str, dense: float) -> float:
+    def _share(self, rung: int, quality: str, dense: float) -> float:
         """Return which share of what was lost those got back that went on from one rung to the next."""
-        after = {self._stem(trial.configuration, rung): dense - trial.steer(quality) for trial in rungs[rung + 1]}
-        known = [(dense - t.steer(quality), self._stem(t.configuration, rung)) for t in rungs[rung]]
+        here, above = self._ladder.rungs[rung : rung + 2]
+        after = {climber.stem(rung): dense - climber.trial.steer(quality) for climber in above}
+        known = [(dense - climber.trial.steer(quality), climber.stem(rung)) for climber in here]
         pairs = [(lost, after[stem]) for lost, stem in known if lost > 0 and stem in after]
         guess = FURTHER if self._steps[rung] else FIRST
         given = guess * WEIGHT + sum(lost - left for lost, left in pairs)
         return float(np.clip(given / (WEIGHT + sum(lost for lost, _ in pairs)), 0.0, 1.0))
 
-    def _best(self, trials: Sequence[Trial], back: Mapping[str, Back]) -> list[Trial]:
-        """Return trials of one rung, the most promising first.
+    def _best(self, climbers: Sequence[Climber], back: Mapping[str, Back]) -> list[Climber]:
+        """Return those of one rung, the most promising first.
 
         What diverges from the dense model by next to nothing has nothing to recover; what misses the bound on the
         accuracy by no more than going on is expected to give back counts as if it kept it.
         """
-        lost = [float(trial.details.get(DIVERGENCE, 1.0)) for trial in trials]
-        trials = [trial for trial, own in zip(trials, lost, strict=True) if own > NOTHING * np.median(lost)]
-        if not trials:
+        lost = [float(climber.trial.details.get(DIVERGENCE, 1.0)) for climber in climbers]
+        least = NOTHING * np.median(lost)
+        climbers = [climber for climber, own in zip(climbers, lost, strict=True) if own > least]
+        if not climbers:
             return []
+        trials = [climber.trial for climber in climbers]
         values = [{name: trial.steer(name) for name in self._objectives} for trial in trials]
         losses = losses_of(self._objectives, values)
         broken = _broken(trials, back)
@@ -186,7 +178,7 @@ class Rungs:
         for rank in np.unique(ranks):
             gaps[ranks == rank] = crowding(losses[ranks == rank])
         order = np.lexsort((np.array([trial.number for trial in trials]), -gaps, ranks, broken))
-        return [trials[row] for row in order]
+        return [climbers[row] for row in order]
 
 
 def _rarest(values: Sequence[Value], tried: Sequence[Value], rng: random.Random) -> Value:
