@@ -44,11 +44,12 @@ class Rungs:
     """Multi-objective asynchronous successive halving over the number of recovery steps.
 
     A configuration is tried at the fewest steps first. Whenever a place is free, the best 1 / ``factor`` of the trials
-    at a rung may go on to the next, but no more of them than that, the highest rung first (after Li et al. 2020, "A
-    System for Massively Parallel Hyperparameter Tuning", algorithm 2); the best are those of the lowest non-dominated
-    rank, in the widest gap (Schmucker et al. 2021, "Multi-objective Asynchronous Successive Halving", section 3.2), and
-    what keeps the constraints goes before what does not (Deb et al. 2002, "NSGA-II", section VI). A trial that goes on
-    is a trial of its own: every rung is in the records, and what was decided follows from them alone.
+    at a rung that may gain by it go on to the next, but no more of them than that, the highest rung first (after Li et
+    al. 2020, "A System for Massively Parallel Hyperparameter Tuning", algorithm 2); the best are those of the lowest
+    non-dominated rank, in the widest gap (Schmucker et al. 2021, "Multi-objective Asynchronous Successive Halving",
+    section 3.2), and what keeps the constraints, or will as far as recovery has given back to others what was lost,
+    goes before what does not (Deb et al. 2002, "NSGA-II", section VI). A trial that goes on is a trial of its own:
+    every rung is in the records, and what was decided follows from them alone.
 
     Args:
         space: The space; its numbers of steps are the rungs.
@@ -94,7 +95,7 @@ class Rungs:
             here = [climber for climber in here if self._may_gain(climber.trial, dense)]
             went = sum(climber.stem(rung) in gone for climber in here)
             places = len(here) // self._factor
-            if went < min(places, len(here)):
+            if went < places:
                 back = {name: self._given_back(rung, name, whole) for name, whole in dense.items()}
                 best = self._best(here, back)[:places]
                 waiting = next((climber.trial for climber in best if climber.stem(rung) not in gone), None)

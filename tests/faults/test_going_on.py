@@ -63,8 +63,8 @@ def test_a_search_in_rungs_goes_on_where_it_stopped(
     """Students at rest are taken from the disk in one run, and trained anew in the other: the trials are the same."""
     monkeypatch.setenv("SLIMFRONT_CACHE", str(tmp_path / "cache"))
     data = study_data("bert", trials=18, sampler="evolution", reduction_factor=2, engine=IN_PROCESS)
-    # A model that has learnt something, and loses some of it: what has lost nothing does not go on. Of a divergence some
-    # is always left.
+    # A model that has learnt something, and loses some of it: what has lost nothing does not go on. Some divergence is
+    # always left.
     data["train"] |= {"epochs": 6}
     data["objectives"] = ["size", "accuracy", "divergence"]
     data["space"]["bits"]["levels"] = [2, 8, 32]
