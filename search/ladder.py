@@ -60,8 +60,8 @@ class Ladder:
             self._forget()
         for configuration in ledger.configurations()[self._started :]:
             self._started += 1
-            reached, stems = self._steps.index(int(configuration[STEPS])), self._stems(configuration)
-            for rung in range(reached):
+            stems = self._stems(configuration)
+            for rung in range(self._steps.index(int(configuration[STEPS]))):
                 self.gone[rung].add(stems[min(rung, 1)])
         for trial in ledger.arrived(self._arrived):
             self._arrived += 1
