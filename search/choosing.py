@@ -86,8 +86,12 @@ class Chooser:
         self._scout = sampler if isinstance(sampler, Evolution) else Evolution()
         self.sampling = False
 
-    def next(self) -> Choice | None:
-        """Return the next configuration, or None when every point was visited."""
+    def next(self, closing: bool = False) -> Choice | None:
+        """Return the next configuration, or None when every point was visited.
+
+        Args:
+            closing: Whether the search is about to end.
+        """
         for configuration in self._uniform:
             if not self._ledger.visited(configuration):
                 return Choice(configuration, "uniform" if len(self._ledger) else "dense")
@@ -98,7 +102,7 @@ class Chooser:
             values = self._scout.along_the_front(problem, history)
             if values is not None:
                 return Choice(self._rungs.start(values), "predicted")
-        promoted = self._rungs.promotion(self._ledger, seed)
+        promoted = self._rungs.promotion(self._ledger, seed, closing)
         if promoted is not None:
             return Choice(promoted, "promoted")
         configuration = self._rungs.start(self._sampler.suggest(problem, history, seed))

@@ -33,6 +33,8 @@ Json = dict[str, Any]
 ATTEMPTS, LEAST_FAILURES = 2, 3
 # Growth of the hypervolume below which a stretch of trials counts as stagnation.
 GAIN = 0.001
+# In so large a last part of the time or of the CPU budget what was found is distilled to the end.
+CLOSING = 1 / 3
 # Seconds between two looks at what others write into shared records.
 LOOK = 0.5
 # From the logits of so many of the last complete trials a candidate's accuracy is forecast.
@@ -174,7 +176,7 @@ class Coordinator:
             ledger.cached,
             ledger.count("failed"),
             ledger.count("stopped"),
-            self._share(),
+            min(1.0, max(self._shares())),
             self._remaining(),
             best,
             tuple(ledger.leaders(LEADERS)),
@@ -194,11 +196,16 @@ class Coordinator:
         budget = [] if settings.budget is None else [(seconds(settings.budget), self._ledger.cpu)]
         return [(settings.trials, self._done()), *budget]
 
-    def _share(self) -> float:
+    def _shares(self) -> list[float]:
+        """Return which share is spent of the trials, and of the CPU budget and of the time where they are limited."""
         shares = [now / goal for goal, now in self._goals()]
         if self._deadline is not None:
             shares.append((time.monotonic() - self._began) / max(self._deadline - self._began, 1e-9))
-        return min(1.0, max(shares))
+        return shares
+
+    def _closing(self) -> bool:
+        """Return whether the time or the CPU budget is about to end; what a number of trials costs nobody can tell."""
+        return max(self._shares()[1:], default=0.0) >= 1 - CLOSING
 
     def _remaining(self) -> float | None:
         """Return the seconds left at the present pace, but no more than the deadline leaves."""
@@ -296,7 +303,7 @@ class Coordinator:
     def _next_trial(self) -> Trial | None:
         """Record and return the next new trial, or None while there is none to start."""
         while not self._spent() and not (len(self._ledger) and self._ledger.dense is None):
-            choice = self._chooser.next()
+            choice = self._chooser.next(self._closing())
             if choice is None:
                 # What is running may let others go on to a further rung.
                 self._stopped = not self._ledger.count("running")

@@ -51,6 +51,9 @@ class Rungs:
     goes before what does not (Deb et al. 2002, "NSGA-II", section VI). A trial that goes on is a trial of its own:
     every rung is in the records, and what was decided follows from them alone.
 
+    Where a search knows that it is about to end, what it has found goes on instead, before anything new is tried: a new
+    configuration would not be distilled to the end any more.
+
     Args:
         space: The space; its numbers of steps are the rungs.
         factor: How many trials at a rung let one of them go on; None leaves the steps to the sampler.
@@ -79,35 +82,61 @@ class Rungs:
         """Return the configuration of some values on the lowest rung."""
         return self._space.settled({**values, STEPS: self._steps[0]} if self._steps else values)
 
-    def promotion(self, ledger: Ledger, seed: int) -> Configuration | None:
+    def promotion(self, ledger: Ledger, seed: int, closing: bool = False) -> Configuration | None:
         """Return what goes on to its next rung, or None while nothing may.
 
         Args:
             ledger: All trials so far.
             seed: Draws how a model is distilled that was not distilled before.
+            closing: Whether the search is about to end.
         """
         if not self or ledger.dense is None:
             return None
         self._ladder.follow(ledger)
         dense = {name: ledger.dense.steer(name) for name in self._qualities}
+        recovers = bool(dense) or DIVERGENCE in self._objectives
+        found = self._left_on_the_front(ledger, dense) if closing and recovers else None
+        trial, rung = found or self._among_the_best(dense)
+        return None if trial is None else self._next(trial, rung, seed)
+
+    def _among_the_best(self, dense: Mapping[str, float]) -> tuple[Trial | None, int]:
+        """Return the first for whom there is a place on a next rung, and the rung where it stands."""
         for rung in reversed(range(len(self._steps) - 1)):
             here, gone = self._ladder.rungs[rung], self._ladder.gone[rung]
-            here = [climber for climber in here if self._may_gain(climber.trial, dense)]
+            if self._steps[rung]:
+                here = [climber for climber in here if self._may_gain(climber.trial, dense)]
             went = sum(climber.stem(rung) in gone for climber in here)
             places = len(here) // self._factor
             if went < places:
-                back = {name: self._given_back(rung, name, whole) for name, whole in dense.items()}
-                best = self._best(here, back)[:places]
+                best = self._best(here, self._back(rung, dense))[:places]
                 waiting = next((climber.trial for climber in best if climber.stem(rung) not in gone), None)
                 if waiting:
-                    return self._next(waiting, rung, seed)
+                    return waiting, rung
+        return None, 0
+
+    def _left_on_the_front(self, ledger: Ledger, dense: Mapping[str, float]) -> tuple[Trial, int] | None:
+        """Return one that nothing beats and that may gain by a rung that it never reached, and where it stands.
+
+        Those on the lowest rung come first, where a step costs as much as on any other and gives back most.
+        """
+        front = {trial.number for trial in ledger.steering}
+        for rung in range(len(self._steps) - 1):
+            back, gone = self._back(rung, dense), self._ladder.gone[rung]
+            left = [c for c in self._ladder.rungs[rung] if c.trial.number in front and c.stem(rung) not in gone]
+            left = [c for c in left if self._may_gain(c.trial, dense) and not _broken([c.trial], back).any()]
+            best = self._best(left, back) if left else []
+            if best:
+                return best[0].trial, rung
         return None
 
     def _may_gain(self, trial: Trial, dense: Mapping[str, float]) -> bool:
-        """Return whether training may still help: what was trained and lacks nothing of the dense model's is done."""
-        if not int(trial.configuration[STEPS]) or not dense or DIVERGENCE in self._objectives:
+        """Return whether training may help: it cannot what keeps the constraints and lacks nothing of dense."""
+        if not dense or DIVERGENCE in self._objectives:
             return True
         return not trial.feasible or any(trial.steer(name) < whole for name, whole in dense.items())
+
+    def _back(self, rung: int, dense: Mapping[str, float]) -> dict[str, Back]:
+        return {name: self._given_back(rung, name, whole) for name, whole in dense.items()}
 
     def _next(self, trial: Trial, rung: int, seed: int) -> Configuration:
         values = {**trial.configuration, STEPS: self._steps[rung + 1]}

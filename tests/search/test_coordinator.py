@@ -23,7 +23,7 @@ from slimfront.studies.compressed import Capabilities
 from slimfront.studies.errors import TooManyFailures
 from slimfront.studies.limits import parse_limit
 from slimfront.studies.reader import parse_study
-from slimfront.studies.space import BitsSpec, SpaceSpec
+from slimfront.studies.space import BitsSpec, DistillationSpec, SpaceSpec
 
 from tests.conftest import example_inputs, make_encoder
 from tests.search.prediction_of import predictor_of
@@ -164,6 +164,27 @@ def test_a_budget_of_cpu_time_ends_the_search(make: Make, tmp_path: Path) -> Non
     assert len(Records(tmp_path / "run").trials()) == 8
     assert make(trials=1000, budget="30s").next_task() is None
     assert make(trials=1000, budget="34s").next_task() is not None
+
+
+def test_in_the_last_third_of_a_budget_what_was_found_is_distilled_further(make: Make) -> None:
+    """Nothing goes on before, for there are too few for a place; a number of trials closes nothing."""
+    spec = SpaceSpec(
+        bits=BitsSpec(levels=(8, 32), granularity="role"), distillation=DistillationSpec(steps=(0, 10, 30))
+    )
+    space = Space(spec, ANATOMY, Capabilities((8, 32), (64, 32), ("f32",)))
+
+    def steps(**search: Any) -> list[Value]:
+        coordinator, found = make(space=space, reduction_factor=100, **search), []
+        while len(found) < 9 and (task := coordinator.next_task()) is not None:
+            found.append(task["configuration"]["distillation/steps"])
+            bits = sum(v for n, v in task["configuration"].items() if n.startswith("bits/") and isinstance(v, int))
+            told = outcome({"bits": bits, "steps": found[-1]})
+            coordinator.finish(task["number"], {**told, "cpu": {"total": 5.0}})
+        return found
+
+    assert not any(steps(trials=9, folder="trials"))
+    ended = steps(trials=1000, budget="44s", folder="budget")
+    assert not any(ended[:6]) and all(ended[6:])
 
 
 def test_stagnation_ends_the_search_but_not_before_the_uniform_settings(make: Make, tmp_path: Path) -> None:

@@ -223,6 +223,36 @@ def test_each_rung_gets_its_share_and_going_on_continues_the_same_student() -> N
         assert counts[low] // 3 - 1 <= counts[high] <= counts[low] // 3
 
 
+def test_at_the_end_what_stands_on_the_front_goes_on_to_the_last_rung_the_lowest_first() -> None:
+    """Small ones lack 0.05; one of them is beaten, one lacks nothing, one too much."""
+    rungs, ledger = Rungs(SPACE, 3, OBJECTIVES), Ledger(OBJECTIVES, [])
+    put(ledger, SPACE.dense())
+    values = {1: (0.75, 2.0), 2: (0.74, 3.0), 3: (0.8, 4.0), 4: (0.3, 0.5), 5: (0.76, 3.5)}
+    for seed, (accuracy, size) in values.items():
+        put(ledger, rungs.start(draw(seed)), accuracy=accuracy, size=size, latency=size)
+    higher = SPACE.canonical({**draw(6), "distillation/steps": 10})
+    put(ledger, higher, accuracy=0.78, size=3.8, latency=3.8)
+    put(ledger, SPACE.canonical({**draw(4), "distillation/steps": 10}), accuracy=0.301, size=9.0, latency=9.0)
+    went = []
+    while (gone := rungs.promotion(ledger, 0, closing=True)) is not None and len(went) < 20:
+        seed = next(s for s in range(1, 7) if bits(draw(s)) == bits(gone))
+        went.append((seed, int(gone["distillation/steps"])))
+        measured = next(t for t in ledger.arrived(0) if bits(t.configuration) == bits(gone)).measurements
+        size, accuracy = float(measured["size"]["steer"]), float(measured["accuracy"]["steer"])
+        put(ledger, gone, accuracy=accuracy + 0.0001 * went[-1][1], size=size, latency=size)
+    assert set(went[:2]) == {(1, 10), (5, 10)}
+    assert set(went[2:5]) == {(1, 30), (5, 30), (6, 30)}
+    assert set(went[5:8]) == {(1, 90), (5, 90), (6, 90)}
+
+
+def test_at_the_end_nothing_goes_on_for_its_own_sake() -> None:
+    entries = {name: OBJECTIVES[name] for name in ("size", "latency")}
+    rungs, ledger = Rungs(SPACE, 3, entries), Ledger(entries, [])
+    put(ledger, SPACE.dense())
+    put(ledger, rungs.start(draw(1)))
+    assert rungs.promotion(ledger, 0, closing=True) is None
+
+
 def test_without_a_factor_the_steps_stay_the_samplers() -> None:
     rungs, ledger = Rungs(SPACE, None, OBJECTIVES), Ledger(OBJECTIVES, [])
     configuration = SPACE.canonical({**draw(3), "distillation/steps": 90})
