@@ -43,7 +43,7 @@ def accuracies(run: Run, stopped: Sequence[Trial], folder: Path) -> dict[int, fl
 
 def main(folder: Path) -> None:
     """Run the benchmark in a folder, on the search that the recipes are compared with."""
-    run, _ = searched("openvino", folder / "recipes" / "run-openvino")
+    run, _ = searched(folder / "recipes")
     folder = folder / "raced"
     folder.mkdir(exist_ok=True)
     trials = [trial for trial in Records(run.folder).trials() if trial.cached_from is None and trial.measurements]

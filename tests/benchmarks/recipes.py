@@ -24,9 +24,9 @@ from tests.benchmarks.table import FOLDER, write
 
 # Shares pruned everywhere by hand, and steps of distillation that follow: three passes over the train split.
 PRUNED, STEPS = (0.25, 0.5), 1125
-# How long each target is searched, on two cores.
+# How long the search takes, on two cores.
 TIME = "1h"
-TARGETS = ("openvino", "onnxruntime")
+RUNTIME = "openvino"
 # Times smaller and faster than dense, and the loss in points for which a search is asked.
 GOALS = ((10, 4.5, 1.0), (5, 2.7, 0.3))
 Json = dict[str, Any]
@@ -65,10 +65,11 @@ class Model:
         return self.size <= other.size and self.interval[1] >= other.interval[0] and gain + error >= 0
 
 
-def searched(runtime: str, folder: Path) -> tuple[Run, list[Point]]:
-    """Return the shipped study's run on a target, and its front."""
+def searched(folder: Path) -> tuple[Run, list[Point]]:
+    """Return the shipped study's run, and its front."""
+    folder = folder / f"run-{RUNTIME}"
     data = read_study(QUICKSTART).model_dump(mode="json")
-    data["target"]["runtime"] = runtime
+    data["target"]["runtime"] = RUNTIME
     data["search"] |= {"trials": 100_000, "timeout": TIME, "workers": 2}
     if not (folder / "report.html").is_file():
         # It is written last: a search that has had its time would get as much again.
@@ -135,13 +136,9 @@ def main(folder: Path) -> None:
     """Run the benchmark; NAIVE_PYTHON names an interpreter with NNCF, ONNX Runtime and torchao."""
     folder = folder / "recipes"
     folder.mkdir(exist_ok=True)
-    given, own, budgets = [*pruned(folder)], set[str](), list[str]()
-    for runtime in TARGETS:
-        run, points = searched(runtime, folder / f"run-{runtime}")
-        evaluator = Evaluator.prepare(run.study, say)
-        given += ours(run, points, evaluator)
-        own |= {own_name(run, point) for point in points}
-        budgets.append(f"{TIME} for {runtime}")
+    run, points = searched(folder)
+    evaluator = Evaluator.prepare(run.study, say)
+    given = [*pruned(folder), *ours(run, points, evaluator)]
     subject = evaluator.subject
     subject.module.save_pretrained(folder / "dense")
     data = {
@@ -157,7 +154,7 @@ def main(folder: Path) -> None:
     # ONNX Runtime leaves files of its own in the working folder.
     subprocess.run([python, script.absolute(), folder.absolute()], check=True, env=environment, cwd=folder)
     models = [read(path, subject.held_out.labels) for path in sorted((folder / "figures").glob("*.json"))]
-    report(models, own, " and ".join(budgets))
+    report(models, {own_name(run, point) for point in points})
 
 
 def read(path: Path, labels: npt.NDArray[np.int64]) -> Model:
@@ -167,7 +164,7 @@ def read(path: Path, labels: npt.NDArray[np.int64]) -> Model:
     return Model(path.stem, found["size"], found["speed"], (low, high), np.array(found["predictions"]) == labels)
 
 
-def report(models: list[Model], own: set[str], budget: str) -> None:
+def report(models: list[Model], own: set[str]) -> None:
     """Write the table: every recipe, and the point of ours that stands beside it."""
     dense = next(model for model in models if "dense" in model.name)
     found, recipes = [m for m in models if m.name in own], [m for m in models if m.name not in own and m is not dense]
@@ -185,16 +182,14 @@ def report(models: list[Model], own: set[str], budget: str) -> None:
     text = f"""
 Speed is the ratio to the dense fp32 OpenVINO model, interleaved, one thread, batch 1, 32 tokens; accuracy is that on
 the {len(dense.right)} held-out reviews, in points against dense with the paired 95 % interval. Below each recipe stands
-the most accurate point of our fronts (found on two cores in {budget}) that is at least as small, as fast and as
-accurate within the intervals: for {beaten} of {len(recipes)} recipes there is one. All were measured in one run.
+the most accurate point of our front (found on two cores in {TIME}) that is at least as small, as fast and as accurate
+within the intervals: for {beaten} of {len(recipes)} recipes there is one. All were measured in one run.
 
 ![size, speed and accuracy of all](recipes.png)
 
 {chr(10).join(goal(found, dense, *asked) for asked in GOALS)}
 """
-    groups = {"recipes by hand": recipes, "dense": [dense]} | {
-        f"front for {runtime}": [model for model in found if model.name.startswith(runtime)] for runtime in TARGETS
-    }
+    groups = {"recipes by hand": recipes, "dense": [dense], f"front for {RUNTIME}": found}
     draw({name: [place(model, dense) for model in group] for name, group in groups.items()}, FOLDER / "recipes.png")
     write(
         "recipes", "One front against recipes by hand", text, ("model", "MB", "speed", "accuracy against dense"), rows
