@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -115,15 +116,16 @@ class Rungs:
         return None, 0
 
     def _left_on_the_front(self, ledger: Ledger, dense: Mapping[str, float]) -> tuple[Trial, int] | None:
-        """Return one that nothing beats and that may gain by a rung that it never reached, and where it stands.
+        """Return one that nothing beats and that did not go on from where it stands, and where that is.
 
-        Those on the lowest rung come first, where a step costs as much as on any other and gives back most.
+        Those on the lowest rung come first, where a step costs as much as on any other and gives back most; after all
+        that lack anything of the dense model's comes what distillation might make better than that one.
         """
         front = {trial.number for trial in ledger.steering}
-        for rung in range(len(self._steps) - 1):
+        for lacking, rung in itertools.product((True, False), range(len(self._steps) - 1)):
             back, gone = self._back(rung, dense), self._ladder.gone[rung]
             left = [c for c in self._ladder.rungs[rung] if c.trial.number in front and c.stem(rung) not in gone]
-            left = [c for c in left if self._may_gain(c.trial, dense) and not _broken([c.trial], back).any()]
+            left = [c for c in left if self._may_gain(c.trial, dense) is lacking and not _broken([c.trial], back).any()]
             best = self._best(left, back) if left else []
             if best:
                 return best[0].trial, rung

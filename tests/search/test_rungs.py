@@ -224,7 +224,7 @@ def test_each_rung_gets_its_share_and_going_on_continues_the_same_student() -> N
 
 
 def test_at_the_end_what_stands_on_the_front_goes_on_to_the_last_rung_the_lowest_first() -> None:
-    """Small ones lack 0.05; one of them is beaten, one lacks nothing, one too much."""
+    """Small ones lack 0.05; one of them is beaten, one lacks nothing and goes last, one lacks too much."""
     rungs, ledger = Rungs(SPACE, 3, OBJECTIVES), Ledger(OBJECTIVES, [])
     put(ledger, SPACE.dense())
     values = {1: (0.75, 2.0), 2: (0.74, 3.0), 3: (0.8, 4.0), 4: (0.3, 0.5), 5: (0.76, 3.5)}
@@ -243,6 +243,7 @@ def test_at_the_end_what_stands_on_the_front_goes_on_to_the_last_rung_the_lowest
     assert set(went[:2]) == {(1, 10), (5, 10)}
     assert set(went[2:5]) == {(1, 30), (5, 30), (6, 30)}
     assert set(went[5:8]) == {(1, 90), (5, 90), (6, 90)}
+    assert went[8:11] == [(3, 10), (3, 30), (3, 90)]
 
 
 def test_at_the_end_nothing_goes_on_for_its_own_sake() -> None:
