@@ -46,7 +46,7 @@ class Choice:
 
 
 class Chooser:
-    """Chooses from the ledger alone: a resumed search chooses what an undisturbed one would.
+    """Chooses from the ledger alone: a resumed search chooses what an undisturbed one would, until the end is near.
 
     Args:
         study: The study.

@@ -52,8 +52,8 @@ class Rungs:
     goes before what does not (Deb et al. 2002, "NSGA-II", section VI). A trial that goes on is a trial of its own:
     every rung is in the records, and what was decided follows from them alone.
 
-    Where a search knows that it is about to end, what it has found goes on instead, before anything new is tried: a new
-    configuration would not be distilled to the end any more.
+    Where a search says that it is about to end, what nothing beats goes on instead, whether or not there is a place:
+    few that are new would be distilled to the end in time. The places that it takes are taken.
 
     Args:
         space: The space; its numbers of steps are the rungs.
@@ -97,10 +97,10 @@ class Rungs:
         dense = {name: ledger.dense.steer(name) for name in self._qualities}
         recovers = bool(dense) or DIVERGENCE in self._objectives
         found = self._left_on_the_front(ledger, dense) if closing and recovers else None
-        trial, rung = found or self._among_the_best(dense)
-        return None if trial is None else self._next(trial, rung, seed)
+        found = found or self._among_the_best(dense)
+        return self._next(*found, seed) if found else None
 
-    def _among_the_best(self, dense: Mapping[str, float]) -> tuple[Trial | None, int]:
+    def _among_the_best(self, dense: Mapping[str, float]) -> tuple[Trial, int] | None:
         """Return the first for whom there is a place on a next rung, and the rung where it stands."""
         for rung in reversed(range(len(self._steps) - 1)):
             here, gone = self._ladder.rungs[rung], self._ladder.gone[rung]
@@ -113,22 +113,24 @@ class Rungs:
                 waiting = next((climber.trial for climber in best if climber.stem(rung) not in gone), None)
                 if waiting:
                     return waiting, rung
-        return None, 0
+        return None
 
     def _left_on_the_front(self, ledger: Ledger, dense: Mapping[str, float]) -> tuple[Trial, int] | None:
         """Return one that nothing beats and that did not go on from where it stands, and where that is.
 
-        Those on the lowest rung come first, where a step costs as much as on any other and gives back most; after all
-        that lack anything of the dense model's comes what distillation might make better than that one.
+        It keeps the constraints, or may be expected to. Those on the lowest rung come first, where a step costs as much
+        as on any other and gives back most; after all that lack anything of the dense model's comes what distillation
+        might make better than that one.
         """
         front = {trial.number for trial in ledger.steering}
         for lacking, rung in itertools.product((True, False), range(len(self._steps) - 1)):
-            back, gone = self._back(rung, dense), self._ladder.gone[rung]
-            left = [c for c in self._ladder.rungs[rung] if c.trial.number in front and c.stem(rung) not in gone]
-            left = [c for c in left if self._may_gain(c.trial, dense) is lacking and not _broken([c.trial], back).any()]
-            best = self._best(left, back) if left else []
-            if best:
-                return best[0].trial, rung
+            here, gone = self._ladder.rungs[rung], self._ladder.gone[rung]
+            waiting = [c.trial for c in here if c.trial.number in front and c.stem(rung) not in gone]
+            left = {trial.number for trial in waiting if self._may_gain(trial, dense) is lacking}
+            back = self._back(rung, dense) if left else {}
+            for climber in self._best(here, back) if left else ():
+                if climber.trial.number in left and not _broken([climber.trial], back).any():
+                    return climber.trial, rung
         return None
 
     def _may_gain(self, trial: Trial, dense: Mapping[str, float]) -> bool:

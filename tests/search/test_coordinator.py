@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -65,6 +66,7 @@ def make(tmp_path: Path, study_data: Callable[..., dict[str, Any]]) -> Make:
         space: Space = SPACE,
         predictor: Predictor | None = None,
         track: Callable[[Trial], None] = lambda _trial: None,
+        deadline: float | None = None,
         **search: Any,
     ) -> Coordinator:
         run = Run.begin(tmp_path / folder, parse_study(study_data("bert", **search)))
@@ -72,7 +74,7 @@ def make(tmp_path: Path, study_data: Callable[..., dict[str, Any]]) -> Make:
         records.begin("study", OBJECTIVES)
         limits = {"accuracy": parse_limit("accuracy", ">= dense - 0.01", "fraction", "x")}
         chosen = sampler or SAMPLERS.get("random", where="x")()
-        return Coordinator(run, records, space, chosen, limits, None, lambda _progress: None, predictor, track)
+        return Coordinator(run, records, space, chosen, limits, deadline, lambda _progress: None, predictor, track)
 
     return build
 
@@ -166,12 +168,16 @@ def test_a_budget_of_cpu_time_ends_the_search(make: Make, tmp_path: Path) -> Non
     assert make(trials=1000, budget="34s").next_task() is not None
 
 
-def test_in_the_last_third_of_a_budget_what_was_found_is_distilled_further(make: Make) -> None:
+def test_in_the_last_third_of_time_or_budget_what_was_found_is_distilled_further(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing goes on before, for there are too few for a place; a number of trials closes nothing."""
     spec = SpaceSpec(
         bits=BitsSpec(levels=(8, 32), granularity="role"), distillation=DistillationSpec(steps=(0, 10, 30))
     )
     space = Space(spec, ANATOMY, Capabilities((8, 32), (64, 32), ("f32",)))
+    now = [100.0]
+    monkeypatch.setattr("slimfront.search.coordinator.time", SimpleNamespace(monotonic=lambda: now[0]))
 
     def steps(**search: Any) -> list[Value]:
         coordinator, found = make(space=space, reduction_factor=100, **search), []
@@ -180,11 +186,14 @@ def test_in_the_last_third_of_a_budget_what_was_found_is_distilled_further(make:
             bits = sum(v for n, v in task["configuration"].items() if n.startswith("bits/") and isinstance(v, int))
             told = outcome({"bits": bits, "steps": found[-1]})
             coordinator.finish(task["number"], {**told, "cpu": {"total": 5.0}})
+            now[0] += 7.0
         return found
 
     assert not any(steps(trials=9, folder="trials"))
-    ended = steps(trials=1000, budget="44s", folder="budget")
-    assert not any(ended[:6]) and all(ended[6:])
+    for name in ("budget", "time"):
+        end: dict[str, Any] = {"deadline": now[0] + 62.0} if name == "time" else {"budget": "44s"}
+        ended = steps(trials=1000, folder=name, **end)
+        assert len(ended) == 9 and not any(ended[:6]) and all(ended[6:]), name
 
 
 def test_stagnation_ends_the_search_but_not_before_the_uniform_settings(make: Make, tmp_path: Path) -> None:
