@@ -76,9 +76,9 @@ def main(folder: Path) -> None:
         ["stopped trials, truly above the bound that was stated", f"{missed} of {len(stopped)}"],
     ]
     text = f"""
-The search of the shipped study for {TIME} on two cores that the recipes are compared with; every trial that a race had
-stopped was made again afterwards and read to its end ({all_read} sentences). Hypervolume and front go by size,
-predicted latency and accuracy, as races do. delta = {run.study.search.delta}.
+A search of the shipped study for {TIME} on two cores; every trial that a race had stopped was made again afterwards and
+read to its end ({all_read} sentences). Hypervolume and front go by size, predicted latency and accuracy, as races do.
+delta = {run.study.search.delta}.
 """
     write("raced", "Racing in a real search", text, ("what", "figure"), rows)
 
