@@ -96,6 +96,9 @@ def main(folder: Path) -> None:
     }
     large["space"]["sparsity"] |= {"levels": [0.0, 0.5]}
     large["space"]["bits"] |= {"levels": [4, 8, 32]}
+    # More steps take no more memory.
+    large["recovery"] |= {"steps": 10}
+    large["space"]["distillation"] |= {"steps": [0, 5, 10]}
     rows = []
     for name, data, bound in (("quickstart", base, 2.5), ("encoder", large, 5.0)):
         path = folder / f"{name}.yaml"
