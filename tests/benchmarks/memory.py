@@ -12,10 +12,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+from slimfront.studies.reader import read_study
 from slimfront.studies.schema import ModelSpec
 from slimfront.studies.sources import locate
 
-from tests.benchmarks.material import quickstart
+from tests.benchmarks.material import QUICKSTART
 from tests.benchmarks.table import write
 
 TRIALS = {"quickstart": 12, "encoder": 9}
@@ -87,7 +88,7 @@ def main(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    base = quickstart().model_dump(mode="json")
+    base = read_study(QUICKSTART).model_dump(mode="json")
     large = {
         **copy.deepcopy(base),
         "model": {"path": str(encoder(folder / "encoder")), "max_tokens": 48},
