@@ -110,7 +110,8 @@ def main(folder: Path) -> None:
     text = f"""
 Peak of the proportional set size (a page shared by n processes counts 1/n for each), read every half second from
 the command to its end, held-out measurement included;
-{TRIALS["quickstart"]} and {TRIALS["encoder"]} trials, some of them recovered.
+{TRIALS["quickstart"]} and {TRIALS["encoder"]} trials, some of them recovered. Two workers find in the cache what was
+prepared for the one before, so that a peak of the preparation counts for one worker alone.
 """
     header = ("study", "coordinator and one worker", "at most", "two workers", "the second adds")
     write("memory", "Memory", text, header, rows)
