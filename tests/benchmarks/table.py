@@ -42,5 +42,5 @@ def _instructions() -> str:
 
 
 def extension() -> str:
-    """Return the fastest of the processor's extensions: ``amx``, ``avx512``, ``avx2``, or nothing."""
-    return _instructions().partition(",")[0].partition("_")[0]
+    """Return the fastest of the processor's extensions: ``amx``, ``avx512``, ``avx2``, or ``other``."""
+    return _instructions().partition(",")[0].partition("_")[0] or "other"
