@@ -24,26 +24,40 @@ from torch import nn
 
 Progress = Callable[[str, float], None]
 Losses = dict[str, list[float]]
-FILE, VERSION = "sensitivity.json", 2
+FILE, VERSION = "sensitivity.json", 3
 SENTENCES, BATCH = 64, 32
 # Up to so many classes every one is looked at; beyond, so many are drawn for each sentence.
 CLASSES = 3
+# A sum over sentences to differentiate, and what the square of a sentence's slope counts, ``(rows,)``.
+Look = tuple[torch.Tensor, torch.Tensor]
 
 
 @dataclass
 class _Layer:
-    """What a linear layer, embedding table or block sees in one batch, and what its output does to the predictions."""
+    """What a linear layer, embedding table or block sees in one batch, and what its output does to the predictions.
+
+    Attributes:
+        module: The layer.
+        read: What it reads.
+        made: What it gives; only a block's is kept once the slopes are known.
+        slopes: Derivative of each look after its output.
+    """
 
     module: nn.Module
     read: torch.Tensor | None = None
     made: torch.Tensor | None = None
     slopes: list[torch.Tensor] = field(default_factory=list)
 
+    def rest(self) -> None:
+        """Let go of all that the slopes were computed from."""
+        leaf = isinstance(self.module, nn.Linear | nn.Embedding)
+        self.made = None if leaf or self.made is None else self.made.detach()
+
     def change(self, delta: torch.Tensor) -> torch.Tensor:
         """Return how the output changes when the weight changes by ``delta``."""
-        assert self.read is not None and self.made is not None
+        assert self.read is not None
         if isinstance(self.module, nn.Embedding):
-            return delta[self.read].expand(self.made.shape)
+            return delta[self.read].expand(self.slopes[0].shape)
         return self.read @ delta.T
 
     def rounding(self, weight: torch.Tensor, reads: Range) -> torch.Tensor:
@@ -54,7 +68,7 @@ class _Layer:
     def removal(self) -> torch.Tensor:
         """Return how the output changes when what is read is given on as it is."""
         assert self.read is not None and self.made is not None
-        return self.read - self.made.detach()
+        return self.read - self.made
 
 
 def sensitivities(subject: Subject, space: Space, scores: Scores, bank: Bank, progress: Progress) -> Losses:
@@ -105,10 +119,10 @@ def _measure(subject: Subject, space: Space, scores: Scores, bank: Bank, progres
     losses: Losses = {name: [0.0] * len(domain.values) for name, domain in space.domains.items()}
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]
-        layers, probabilities = _look(subject, space.anatomy, part, rng)
+        layers, counts = _look(subject, space.anatomy, part, rng)
         for number, (name, level, draft) in enumerate(steps):
             moved = _moves(draft, bank, layers, len(part))
-            losses[name][level] += 0.5 * float((probabilities * moved**2).sum()) / len(rows)
+            losses[name][level] += 0.5 * float((counts * moved**2).sum()) / len(rows)
             progress(
                 "estimating what each level of each layer costs", (start + len(part) * number / len(steps)) / len(rows)
             )
@@ -129,7 +143,7 @@ def _steps(space: Space, scores: Scores) -> Iterator[tuple[str, int, Draft]]:
 def _look(
     subject: Subject, anatomy: Anatomy, rows: list[int], rng: np.random.Generator
 ) -> tuple[dict[str, _Layer], torch.Tensor]:
-    """Run a batch; return each layer's view of it, and the weight of each class looked at, ``(looks, rows)``."""
+    """Run a batch; return each layer's view of it, and what each look counts, ``(looks, rows)``."""
     module = subject.module
     blocks = {block.name for block in anatomy.blocks}
     watched = {n: p for n, p in module.named_modules() if n in blocks or isinstance(p, nn.Linear | nn.Embedding)}
@@ -144,18 +158,17 @@ def _look(
         for handle in handles:
             handle.remove()
     used = {name: layer for name, layer in layers.items() if layer.made is not None}
-    picks, weights = _classes(log_probabilities.detach().exp(), rng)
-    for pick in picks:
-        total = log_probabilities.gather(1, pick[:, None]).sum()
-        outputs = [layer.made for layer in used.values() if layer.made is not None]
-        slopes = torch.autograd.grad(total, outputs, retain_graph=True, allow_unused=True)
+    looks = _looks(log_probabilities, rng)
+    outputs = [layer.made for layer in used.values() if layer.made is not None]
+    for number, (total, _) in enumerate(looks):
+        more = number + 1 < len(looks)
+        slopes = torch.autograd.grad(total, outputs, retain_graph=more, allow_unused=True)
         for layer, slope in zip(used.values(), slopes, strict=True):
             assert layer.made is not None
             layer.slopes.append(torch.zeros_like(layer.made) if slope is None else slope)
     for layer in used.values():
-        # Lets go of all that the slopes were computed from.
-        layer.made = layer.made.detach() if layer.made is not None else None
-    return used, weights
+        layer.rest()
+    return used, torch.stack([counts for _, counts in looks])
 
 
 def _watch(layer: _Layer, rows: int) -> Callable[..., Any]:
@@ -171,19 +184,24 @@ def _watch(layer: _Layer, rows: int) -> Callable[..., Any]:
     return hook
 
 
-def _classes(probabilities: torch.Tensor, rng: np.random.Generator) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """Return the classes to look at, ``(rows,)`` each, and their weights, ``(looks, rows)``."""
+def _looks(log_probabilities: torch.Tensor, rng: np.random.Generator) -> list[Look]:
+    """Return what is looked at of the log probabilities, ``(rows, classes)``."""
+    probabilities = log_probabilities.detach().exp()
     rows, classes = probabilities.shape
+    if classes == 2:
+        # Both classes' slopes are shares of the slope of the difference ``d``: the sum is ``p_0 p_1 <d, D>^2``.
+        one, other = log_probabilities.sum(0)
+        return [(one - other, probabilities.prod(1))]
     if classes <= CLASSES:
-        picks = [torch.full((rows,), number) for number in range(classes)]
-        return picks, torch.stack([probabilities[:, number] for number in range(classes)])
+        return [(log_probabilities[:, number].sum(), probabilities[:, number]) for number in range(classes)]
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
     drawn = torch.multinomial(probabilities, CLASSES, replacement=True, generator=generator)
-    return list(drawn.T), torch.full((CLASSES, rows), 1 / CLASSES)
+    picks = log_probabilities.gather(1, drawn).sum(0)
+    return [(pick, torch.full((rows,), 1 / CLASSES)) for pick in picks]
 
 
 def _moves(draft: Draft, bank: Bank, layers: Mapping[str, _Layer], rows: int) -> torch.Tensor:
-    """Return the first-order change of each log probability that is looked at, ``(looks, rows)``."""
+    """Return the first-order change of each look, ``(looks, rows)``."""
     total = torch.zeros(())
     slices = draft.slices()
     changed = draft.left(sorted({*draft.bits, *draft.zeros, *slices}))
@@ -201,7 +219,7 @@ def _moves(draft: Draft, bank: Bank, layers: Mapping[str, _Layer], rows: int) ->
 
 
 def _moved(layer: _Layer, change: torch.Tensor, rows: int) -> torch.Tensor:
-    """Return the first-order change of each log probability when a layer's output changes, ``(looks, rows)``."""
+    """Return the first-order change of each look when a layer's output changes, ``(looks, rows)``."""
     return torch.stack([_by_sentence(change * slope, rows) for slope in layer.slopes])
 
 

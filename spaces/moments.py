@@ -37,8 +37,8 @@ class Moments:
         self._counts[name] += len(rows)
 
     def found(self) -> dict[str, torch.Tensor]:
-        """Return the moments by layer, ``(columns, columns)`` float32."""
-        return {name: total / max(self._counts[name], 1) for name, total in self._totals.items()}
+        """Return the moments by layer, ``(columns, columns)`` float32; nothing more is seen afterwards."""
+        return {name: total.div_(max(self._counts[name], 1)) for name, total in self._totals.items()}
 
 
 class Ranges:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from slimfront.studies.errors import MissingError
+from slimfront.studies.memory import give_back
 
 DONE = "complete.json"
 # Seconds after which the unfinished work of another process is given up.
@@ -75,6 +76,8 @@ def cached(kind: str, key: Any, build: Callable[[Path], None]) -> Path:
             raise
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+        # What is worth a place here took memory that trials do not need.
+        give_back()
     return place
 
 
