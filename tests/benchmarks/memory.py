@@ -88,6 +88,7 @@ def main(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ["SLIMFRONT_CACHE"] = str(folder / "cache")
     base = read_study(QUICKSTART).model_dump(mode="json")
     large = {
         **copy.deepcopy(base),
@@ -111,8 +112,8 @@ def main(folder: Path) -> None:
     text = f"""
 Peak of the proportional set size (a page shared by n processes counts 1/n for each), read every half second from
 the command to its end, held-out measurement included;
-{TRIALS["quickstart"]} and {TRIALS["encoder"]} trials, some of them recovered. The second and the third search find in the
-cache what the first one had to prepare.
+{TRIALS["quickstart"]} and {TRIALS["encoder"]} trials, some of them recovered. The first search begins with an empty
+cache; the second and the third find there what it prepared.
 """
     header = (
         "study",
