@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from slimfront.studies.cache import cached
 from slimfront.studies.checkpoint import Checkpoint
 from slimfront.studies.encoding import Encoded
 from slimfront.studies.errors import StudyError
 from slimfront.studies.schema import FineTuning, LogisticRegressionHead, NoTraining, Study
+from slimfront.studies.tensors import adopt
 from slimfront.studies.threads import fitting, torch_threads
 from slimfront.studies.training import TOKENS, adamw, arithmetic, half_precision
 from torch import nn
@@ -69,8 +70,7 @@ def dense_model(study: Study, base: nn.Module, weights: str, train: Encoded, pro
         )
 
     folder = cached("dense", key, build)
-    base.load_state_dict(load_file(folder / "dense.safetensors"), strict=False)
-    return base.eval().requires_grad_(True)
+    return adopt(base, folder / "dense.safetensors").eval().requires_grad_(True)
 
 
 def tensors(encoded: Encoded, indices: list[int], multiple: int = 1) -> tuple[dict[str, torch.Tensor], torch.Tensor]:

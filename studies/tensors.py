@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import os
 import tempfile
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from torch import nn
 
 SUM = "sha256"
 # Seconds after which a file that was never finished is given up.
@@ -48,6 +50,22 @@ def read_tensors(path: Path) -> tuple[Tensors, dict[str, str]] | None:
         # A header in which a bit has turned may name types and shapes that torch does not make.
         return None
     return (parts, metadata) if sound else None
+
+
+def adopt(module: nn.Module, path: Path) -> nn.Module:
+    """Let a module's parameters be those of a safetensors file, as far as it has them; return the module.
+
+    The file is mapped: processes that adopt the same one share its pages, and what one of them writes stays its own.
+    """
+    for name, value in load_file(path).items():
+        module.get_parameter(name).data = value
+    return module
+
+
+def adopted(module: nn.Module, path: Path) -> nn.Module:
+    """Return a copy of a module that adopts a file; it shares with the module the values that the file lacks."""
+    shared = {id(value): nn.Parameter(value.data, value.requires_grad) for value in module.parameters()}
+    return adopt(copy.deepcopy(module, shared), path)
 
 
 def entries(folder: Path) -> list[tuple[float, int, Path]]:

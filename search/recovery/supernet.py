@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from slimfront.search.recovery.distil import Teacher, batches
 from slimfront.spaces.axes.depth import PREFIX as DEPTH
 from slimfront.spaces.axes.distillation import PREFIX as DISTILLATION
@@ -27,6 +27,7 @@ from slimfront.studies.cache import cached, digest
 from slimfront.studies.checkpoint import Checkpoint
 from slimfront.studies.dense import embedding_tables, set_rate
 from slimfront.studies.schema import SharedRecovery
+from slimfront.studies.tensors import adopted
 from slimfront.studies.threads import fitting, torch_threads
 from slimfront.studies.training import adamw, arithmetic
 from torch import nn
@@ -80,9 +81,7 @@ def super_network(
         save_file({name: value.detach().contiguous() for name, value in training.weights.items()}, folder / FILE)
 
     folder = cached("supernet", key, build)
-    module = copy.deepcopy(teacher.module)
-    module.load_state_dict(load_file(folder / FILE), strict=False)
-    return module.eval().requires_grad_(True)
+    return adopted(teacher.module, folder / FILE).eval().requires_grad_(True)
 
 
 def _compressing(space: Space) -> dict[str, Domain]:

@@ -32,18 +32,19 @@ from slimfront.studies.schema import Study
 QUICKSTART = Path(__file__).parents[2] / "studies" / "quickstart.yaml"
 
 
-def quickstart(space: Mapping[str, Any] | None = None, **search: Any) -> Study:
+def quickstart(space: Mapping[str, Any] | None = None, sentences: int = 1000, **search: Any) -> Study:
     """Return the shipped study with other settings, without shared recovery, all blocks and the whole vocabulary kept.
 
     Splits and steps are those with which the first tables were measured.
 
     Args:
         space: Replaces whole sections of the space.
+        sentences: Sentences of the search split.
         search: Replaces keys of the section ``search``.
     """
     data = read_study(QUICKSTART).model_dump(mode="json")
     data["recovery"], data["space"]["depth"], data["space"]["vocabulary"] = None, None, None
-    data["data"]["splits"]["search"] = 1000
+    data["data"]["splits"]["search"] = sentences
     data["space"]["distillation"] |= {"steps": [0, 80], "learning_rate": [1e-4]}
     data["search"] |= {"workers": 1, "reduction_factor": None, **search}
     data["space"] |= space or {}
