@@ -133,11 +133,16 @@ class Chooser:
             return told
         return told | self._scout.expected(self._posed(), self._observe(), configuration)
 
-    def bar(self, predicted: Json) -> Bar | None:
+    def bar(self, configuration: Configuration, predicted: Json) -> Bar | None:
         """Return what a candidate's accuracy must reach to be of any use, or None where everything is.
 
         The accuracy of the most accurate trial that is surely no larger and no slower, and the constraint on the
-        accuracy: the higher of the two. Trials are compared by what is repeatable, never by the clock.
+        accuracy: the higher of the two. Trials are compared by what is repeatable, never by the clock; what went on
+        from a lower rung is as large and as fast as it was there.
+
+        Args:
+            configuration: The candidate's.
+            predicted: What is predicted of it.
         """
         dense = self._ledger.dense
         others = [name for name in self._objectives if name != "accuracy"]
@@ -152,6 +157,9 @@ class Chooser:
         surely |= dict.fromkeys(self._proxies, 0.0)
         bounds = {name: predicted[name] * surely.get(name, 1.0) for name in others}
         better = [t for t in self._ledger.steering if all(t.steer(name) <= bounds[name] for name in others)]
+        if "download" not in others:
+            before = map(self._ledger.twin, self._rungs.below(configuration))
+            better += [t for t in before if t is not None and t.state == "complete"]
         found = [Bar(trial.number, trial.value("accuracy")) for trial in better]
         limit = self._limits.get("accuracy")
         if limit is not None and not limit.upper:

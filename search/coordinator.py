@@ -272,9 +272,10 @@ class Coordinator:
             place.parent.mkdir(exist_ok=True)
             source.replace(place)
 
-    def _logits(self) -> list[Path]:
-        """Return the logits of the last complete trials."""
-        paths = [self._run.logits(number) for number in self._ledger.complete[-REFERENCES:]]
+    def _logits(self, rival: int | None) -> list[Path]:
+        """Return the logits of the last complete trials, and of the one that is to be beaten."""
+        numbers = dict.fromkeys([*self._ledger.complete[-REFERENCES:], *([] if rival is None else [rival])])
+        paths = [self._run.logits(number) for number in numbers]
         return [path for path in paths if path.is_file()]
 
     def _adopt(self) -> Trial | None:
@@ -341,7 +342,7 @@ class Coordinator:
         dense = self._ledger.dense
         reference = {name: dense.value(name) for name in self._objectives} if dense else {}
         predicted = self._chooser.predicted(trial.configuration)
-        bar = self._chooser.bar(predicted) if predicted and dense and trial.kind != "dense" else None
+        bar = self._chooser.bar(trial.configuration, predicted) if predicted and trial.kind != "dense" else None
         return {
             "do": "evaluate",
             "number": trial.number,
@@ -353,7 +354,7 @@ class Coordinator:
             "dense_files": dict(dense.files) if dense else {},
             "cost": predicted["latency"] if predicted else 1.0,
             "bar": asdict(bar) if bar else None,
-            "others": [str(path) for path in self._logits()],
+            "others": [str(path) for path in self._logits(bar.trial if bar else None)],
         }
 
     def _check_failures(self, number: int) -> None:

@@ -83,6 +83,13 @@ class Rungs:
         """Return the configuration of some values on the lowest rung."""
         return self._space.settled({**values, STEPS: self._steps[0]} if self._steps else values)
 
+    def below(self, configuration: Configuration) -> list[Configuration]:
+        """Return what a configuration was on the rungs below its own, the lowest first."""
+        if not self._steps:
+            return []
+        rung = self._steps.index(int(configuration[STEPS]))
+        return [self._space.settled({**configuration, STEPS: steps}) for steps in self._steps[:rung]]
+
     def promotion(self, ledger: Ledger, seed: int, closing: bool = False) -> Configuration | None:
         """Return what goes on to its next rung, or None while nothing may.
 

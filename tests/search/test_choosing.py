@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from slimfront.search.ledger import Ledger
 from slimfront.search.prediction import Predictor
 from slimfront.search.racing import Bar
 from slimfront.search.samplers import SAMPLERS
+from slimfront.search.samplers.random import Random
 from slimfront.search.trial import Trial
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.space import Space
@@ -16,7 +18,7 @@ from slimfront.spaces.structure import walk
 from slimfront.studies.compressed import Capabilities
 from slimfront.studies.limits import Limit, parse_limit
 from slimfront.studies.reader import parse_study
-from slimfront.studies.space import BitsSpec, SpaceSpec
+from slimfront.studies.space import BitsSpec, DistillationSpec, SpaceSpec
 
 from tests.conftest import example_inputs, make_encoder
 from tests.search.prediction_of import predictor_of
@@ -28,6 +30,11 @@ SPACE = Space(
     Capabilities((4, 8, 32), (64, 32), ("f32",)),
 )
 PREDICTOR = predictor_of(SPACE.domains, scale=1e-3)
+LADDER = Space(
+    SpaceSpec(bits=BitsSpec(levels=(4, 8, 32), granularity="role"), distillation=DistillationSpec(steps=(0, 10, 30))),
+    walk(make_encoder("bert"), example_inputs()),
+    Capabilities((4, 8, 32), (64, 32), ("f32",)),
+)
 BOUND = {"accuracy": parse_limit("accuracy", ">= dense - 0.03", "fraction", "x")}
 
 
@@ -91,10 +98,10 @@ def test_the_bar_is_the_best_that_is_surely_no_larger_and_no_slower_or_the_const
     assert told is not None
     small = next(t for t in ledger.front if set(t.configuration.values()) == {4})
     # Larger and slower than the 4-bit model, which is measured: that one, as it is above the constraint.
-    bar = chooser.bar({**told, "size": small.steer("size") + 1, "latency": small.steer("latency") * 2})
+    bar = chooser.bar(eight, {**told, "size": small.steer("size") + 1, "latency": small.steer("latency") * 2})
     assert bar == Bar(small.number, small.value("accuracy"))
     # Nobody is smaller than the smallest: only the constraint is left.
-    assert chooser.bar({**told, "size": 1, "latency": 9.0}) == Bar(0, pytest.approx(0.77))
+    assert chooser.bar(eight, {**told, "size": 1, "latency": 9.0}) == Bar(0, pytest.approx(0.77))
 
 
 def test_the_bar_does_not_depend_on_the_clock_and_ceilings_are_no_floors(make: Make) -> None:
@@ -102,8 +109,9 @@ def test_the_bar_does_not_depend_on_the_clock_and_ceilings_are_no_floors(make: M
     uniform_trials(ledger)
     small = next(t for t in ledger.front if set(t.configuration.values()) == {4})
     larger = {"size": small.steer("size") + 1, "latency": small.steer("latency") * 2}
-    before = chooser.bar(larger)
-    assert before is not None and before.trial == small.number and chooser.bar({"size": 1, "latency": 9.0}) is None
+    before = chooser.bar(small.configuration, larger)
+    assert before is not None and before.trial == small.number
+    assert chooser.bar(small.configuration, {"size": 1, "latency": 9.0}) is None
     # Another model seems better on the clock only: the front loses its member, the bar does not.
     other = SPACE.uniform()[-1].replace(**{next(iter(SPACE.domains)): 8})
     values = {name: small.value(name) for name in ("size", "latency", "accuracy")}
@@ -111,18 +119,38 @@ def test_the_bar_does_not_depend_on_the_clock_and_ceilings_are_no_floors(make: M
     measured["accuracy"] = {"value": values["accuracy"] + 0.01, "unit": "", "steer": values["accuracy"] + 0.01}
     ledger.put(Trial(99, "complete", other, "sampled", 0, measured, {}, {}, None, None, 1, {}))
     assert small.number not in {t.number for t in ledger.front}
-    assert chooser.bar({**larger, "size": small.steer("size") * 1.2}) == before
+    assert chooser.bar(small.configuration, {**larger, "size": small.steer("size") * 1.2}) == before
 
 
 def test_a_latency_within_the_predictions_error_is_no_reason_to_stop(make: Make) -> None:
-    from dataclasses import replace
-
     tables = replace(PREDICTOR.tables, spread=0.1)
     chooser, ledger = make(Predictor(tables, *_rest()), limits={})
     uniform_trials(ledger)
     small = min(ledger.front, key=lambda t: t.steer("size"))
     near = {"size": small.steer("size") + 1, "latency": small.steer("latency") * 1.05}
-    assert chooser.bar(near) is None and chooser.bar({**near, "latency": near["latency"] * 1.3})
+    own = small.configuration
+    assert chooser.bar(own, near) is None and chooser.bar(own, {**near, "latency": near["latency"] * 1.3})
+
+
+@pytest.mark.parametrize(("state", "packed", "raced"), [("complete", 0, 1), ("stopped", 0, 0), ("complete", 1, 0)])
+def test_what_goes_on_must_become_better_than_it_was(
+    study_data: Callable[..., dict[str, Any]], state: str, packed: int, raced: int
+) -> None:
+    """Its files are as large and as fast as before; how well they pack depends on what was trained."""
+    objectives = OBJECTIVES | ({"download": OBJECTIVES["size"]} if packed else {})
+    ledger, told = Ledger(objectives, []), {"size": 10.0, "latency": 5.0, "download": 8.0}
+    predictor = Predictor(replace(PREDICTOR.tables, spread=0.1), *_rest())
+    study = parse_study(study_data("bert", reduction_factor=2))
+    chooser = Chooser(study, LADDER, Random(), {}, ledger, objectives, predictor)
+    before = LADDER.canonical({name: domain.values[0] for name, domain in LADDER.domains.items()})
+    for number, (configuration, factor, accuracy) in enumerate(((LADDER.dense(), 9.0, 0.8), (before, 1.0, 0.7))):
+        values = {**{name: value * factor for name, value in told.items()}, "accuracy": accuracy}
+        measured = {name: {"value": value, "unit": "", "steer": value} for name, value in values.items()}
+        kind, end = ("sampled", state) if number else ("dense", "complete")
+        ledger.put(Trial(number, end, configuration, kind, 0, measured, {}, {}, None, None, 1, {}))
+    gone = LADDER.canonical({**before, "distillation/steps": 30})
+    assert gone != before
+    assert chooser.bar(gone, told) == (Bar(1, 0.7) if raced else None)
 
 
 def _rest() -> tuple[Any, ...]:
@@ -134,8 +162,9 @@ def _rest() -> tuple[Any, ...]:
 def test_no_race_without_an_error_bound_or_without_accuracy(make: Make) -> None:
     chooser, ledger = make(delta=0)
     uniform_trials(ledger)
-    told = chooser.predicted(SPACE.uniform()[1])
-    assert told is not None and chooser.bar(told) is None
+    own = SPACE.uniform()[1]
+    told = chooser.predicted(own)
+    assert told is not None and chooser.bar(own, told) is None
 
 
 def test_what_is_expected_is_corrected_by_the_trials(make: Make) -> None:

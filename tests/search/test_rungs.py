@@ -75,6 +75,19 @@ def test_the_best_goes_on_first_and_only_once() -> None:
     assert rungs.promotion(ledger, 2) is None
 
 
+def test_below_lies_what_a_configuration_was() -> None:
+    rungs, ledger = Rungs(SPACE, 1, OBJECTIVES), Ledger(OBJECTIVES, [])
+    put(ledger, SPACE.dense())
+    climbed = [put(ledger, rungs.start(draw(3)), accuracy=0.5).configuration]
+    for number in range(2):
+        gone = rungs.promotion(ledger, number)
+        assert gone is not None
+        climbed.append(put(ledger, gone, accuracy=0.5 + 0.1 * number).configuration)
+    assert [configuration["distillation/steps"] for configuration in climbed] == [0, 10, 30]
+    assert rungs.below(climbed[-1]) == climbed[:-1] and rungs.below(climbed[0]) == []
+    assert Rungs(SPACE, None, OBJECTIVES).below(climbed[-1]) == []
+
+
 @pytest.mark.parametrize(("left", "first"), [(0.5, "kept"), (0.02, "lost")])
 def test_what_keeps_the_constraints_goes_first_unless_recovery_gives_back_what_others_lack(
     left: float, first: str
