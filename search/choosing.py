@@ -138,7 +138,7 @@ class Chooser:
 
         The accuracy of the most accurate trial that is surely no larger and no slower, and the constraint on the
         accuracy: the higher of the two. Trials are compared by what is repeatable, never by the clock; what went on
-        from a lower rung is as large and as fast as it was there.
+        from a lower rung is as large and as fast as it was there, whatever stands in for that, but may pack otherwise.
 
         Args:
             configuration: The candidate's.

@@ -109,12 +109,15 @@ class Server:
         import torch
         from slimfront.search.evaluator import Evaluator
         from slimfront.search.guide import guide
+        from slimfront.studies.memory import give_back
         from slimfront.studies.reader import parse_study
 
         torch.set_num_threads(1)
         torch.set_flush_denormal(True)
         self.evaluator = Evaluator.prepare(parse_study(first["study"]), self._progress)
-        return {"guide": guide(self.evaluator, self._progress) if first["guide"] else None}
+        told = {"guide": guide(self.evaluator, self._progress) if first["guide"] else None}
+        give_back()
+        return told
 
     def do(self, task: Json) -> Json:
         """Return the answer to one task, whose trial is marked meanwhile."""

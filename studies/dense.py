@@ -128,6 +128,7 @@ def _fine_tune(module: nn.Module, train: Encoded, spec: FineTuning, checkpoint: 
         optimizer.step()
         progress(f"fine-tuning the dense model, loss {loss.item():.3f}", (number + 1) / len(steps))
         checkpoint.rest(number + 1, parameters, optimizer)
+    module.zero_grad()
     module.eval()
     checkpoint.remove()
 

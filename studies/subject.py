@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
+from slimfront.studies.cache import cached
 from slimfront.studies.classes import align_classes
 from slimfront.studies.data import load_splits
 from slimfront.studies.dense import dense_model, require_training
@@ -18,10 +21,12 @@ from slimfront.studies.models import load_model, load_tokenizer, model_inputs, w
 from slimfront.studies.reading import Reading, read_texts
 from slimfront.studies.renumbering import renumbered
 from slimfront.studies.schema import NoTraining, Study
+from slimfront.studies.tensors import adopt
 from slimfront.studies.vocabulary import Ranking, delicate, rank, reorder
 from torch import nn
 
 Progress = Callable[[str, float], None]
+FILE = "table.safetensors"
 FEW = 64
 MOST_UNKNOWN = 0.5
 
@@ -73,7 +78,17 @@ class Subject(Reading):
                 given=self.ranking.vocabulary.table,
                 hint="remove space.vocabulary",
             )
-        return replace(found, weights=weights_sha256(found.module))
+        ordered = replace(found, weights=weights_sha256(found.module))
+        ordered.share(self.ranking.vocabulary.table)
+        return ordered
+
+    def share(self, table: str) -> None:
+        """Map a table from the cache, as all other weights are: processes share its pages."""
+
+        def build(folder: Path) -> None:
+            save_file({table: self.module.get_parameter(table).detach().contiguous()}, folder / FILE)
+
+        adopt(self.module, cached("vocabulary", {"weights": self.weights, "table": table}, build) / FILE)
 
 
 def as_tensors(batch: Batch) -> dict[str, torch.Tensor]:

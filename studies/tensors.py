@@ -56,9 +56,12 @@ def adopt(module: nn.Module, path: Path) -> nn.Module:
     """Let a module's parameters be those of a safetensors file, as far as it has them; return the module.
 
     The file is mapped: processes that adopt the same one share its pages, and what one of them writes stays its own.
+    It may be removed meanwhile, but nobody may write into it.
     """
     for name, value in load_file(path).items():
-        module.get_parameter(name).data = value
+        parameter = module.get_parameter(name)
+        assert (parameter.shape, parameter.dtype) == (value.shape, value.dtype)
+        parameter.data = value
     return module
 
 

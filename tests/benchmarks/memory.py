@@ -22,12 +22,13 @@ from tests.benchmarks.table import write
 TRIALS = {"quickstart": 12, "encoder": 9}
 
 
-def peak(study: Path, run: Path, workers: int) -> float:
+def peak(study: Path, run: Path, workers: int, cache: Path) -> float:
     """Return the peak of the proportional set size of a search's processes together, in GiB."""
     command = [sys.executable, "-m", "slimfront.search.cli", "launch", str(study), "--run", str(run)]
+    environment = {"OMP_NUM_THREADS": "1", **os.environ, "SLIMFRONT_CACHE": str(cache)}
     highest = 0.0
     with (run.parent / f"{run.name}.log").open("w") as log:
-        process = subprocess.Popen([*command, "--workers", str(workers)], stdout=log, stderr=log)
+        process = subprocess.Popen([*command, "--workers", str(workers)], stdout=log, stderr=log, env=environment)
         while process.poll() is None:
             highest = max(highest, sum(_proportional(pid) for pid in _family(process.pid)))
             time.sleep(0.5)
@@ -87,8 +88,6 @@ def main(folder: Path) -> None:
     folder = folder / "memory"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ["SLIMFRONT_CACHE"] = str(folder / "cache")
     base = read_study(QUICKSTART).model_dump(mode="json")
     large = {
         **copy.deepcopy(base),
@@ -105,15 +104,16 @@ def main(folder: Path) -> None:
     for name, data, bound in (("quickstart", base, 2.5), ("encoder", large, 5.0)):
         path = folder / f"{name}.yaml"
         path.write_text(json.dumps(small(data, name)))
-        cold = peak(path, folder / f"{name}-cold", 1)
-        one, two = (peak(path, folder / f"{name}-{workers}", workers) for workers in (1, 2))
+        cache = folder / f"{name}-cache"
+        cold = peak(path, folder / f"{name}-cold", 1, cache)
+        one, two = (peak(path, folder / f"{name}-{workers}", workers, cache) for workers in (1, 2))
         title = "the shipped study" if name == "quickstart" else "an encoder of 110 million parameters"
         rows.append([title, f"{bound} GiB", *(f"{found:.2f} GiB" for found in (cold, one, two, two - one))])
     text = f"""
 Peak of the proportional set size (a page shared by n processes counts 1/n for each), read every half second from
 the command to its end, held-out measurement included;
-{TRIALS["quickstart"]} and {TRIALS["encoder"]} trials, some of them recovered. The first search begins with an empty
-cache; the second and the third find there what it prepared.
+{TRIALS["quickstart"]} and {TRIALS["encoder"]} trials, some of them recovered. A study's first search begins with an
+empty cache; the second and the third find there what it prepared.
 """
     header = (
         "study",

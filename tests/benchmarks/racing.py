@@ -94,7 +94,9 @@ def search(
             for n in complete
             if candidates[n].size <= own.size and candidates[n].latency <= own.latency * surely
         ]
-        others = [candidates[n].logits for n in complete[1:][-REFERENCES:]]
+        bar = max([bound, *bars], key=lambda bar: bar.accuracy)
+        known = dict.fromkeys([*complete[1:][-REFERENCES:], *([bar.trial] if bar.trial else [])])
+        others = [candidates[n].logits for n in known]
         race = Race(candidates[0].logits, labels, study.search.delta, int(rng.integers(2**31)), others, groups)
         told: list[int] = []
 
@@ -102,7 +104,6 @@ def search(
             told.extend(positions)
             return own.logits[list(positions)]
 
-        bar = max([bound, *bars], key=lambda bar: bar.accuracy)
         beaten += own.accuracy < bar.accuracy
         if race.run(answer, bar):
             stopped += len(told) < len(labels)

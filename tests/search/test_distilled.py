@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from slimfront.search.inspect.distilled import distilled, mean
 from slimfront.search.trial import Trial
@@ -30,10 +32,10 @@ def test_pairs_differ_in_distillation_alone() -> None:
         trials.append(trial(3 * number + 1, bits, 0, 0.7))
         trials.append(trial(3 * number + 2, bits, 100, 0.7 + gain, 1.0 if bits == 2 else 4.0))
         trials.append(trial(3 * number + 3, bits, 200, 0.7 + 2 * gain, 1.0 if bits == 2 else 4.0))
-    # One that has no partner, and one that was stopped.
-    trials += [trial(10, 8, 100, 0.8), trial(11, 2, 100, 0.1, 4.0, "stopped")]
+    # One that has no partner, and one that failed.
+    trials += [trial(10, 8, 100, 0.8), replace(trial(11, 2, 100, 0.1, 4.0, "failed"), measurements={})]
     found = distilled(trials, OBJECTIVES)
-    assert found is not None and found["pairs"] == 6 and found["stopped"] == 1 and not found["unmatched"]
+    assert found is not None and found["pairs"] == 6 and found["stopped"] == 0 and not found["unmatched"]
     first, second = found["rows"]
     assert (first["value"], first["pairs"]) == (100, 3)
     # Mean 0.02, standard deviation 0.01, Student's t with two degrees of freedom: 4.303 * 0.01 / sqrt(3).
@@ -46,6 +48,16 @@ def test_pairs_differ_in_distillation_alone() -> None:
         "steps": [0, 100, 200],
         "values": pytest.approx([0.7, 0.71, 0.72]),
     }
+
+
+def test_what_was_stopped_for_having_lost_counts() -> None:
+    trials, gains = [trial(0, 32, 0, 0.9)], [0.02, -0.02, 0.01, -0.03]
+    for number, gain in enumerate(gains):
+        trials.append(trial(2 * number + 1, number + 2, 0, 0.7))
+        trials.append(trial(2 * number + 2, number + 2, 100, 0.7 + gain, state="complete" if gain > 0 else "stopped"))
+    found = distilled(trials, OBJECTIVES)
+    assert found is not None and (found["pairs"], found["stopped"]) == (4, 2)
+    assert found["rows"][0]["changes"]["accuracy"][0] == pytest.approx(-0.005)
 
 
 def test_without_pairs_trials_are_compared_through_predictions() -> None:
