@@ -246,6 +246,32 @@ def test_logits_of_complete_trials_outlive_their_artifacts_and_are_handed_on(mak
     assert not list(artifacts.rglob(LOGITS))
 
 
+def test_the_logits_of_the_trial_that_is_to_be_beaten_are_handed_on_however_old(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("slimfront.search.coordinator.REFERENCES", 1)
+    predictor = predictor_of(SPACE.domains)
+    coordinator = make(SAMPLERS.get("random", where="x")(), trials=24, predictor=predictor)
+    beside, clock = set(), random.Random(0)
+    while (task := coordinator.next_task()) is not None:
+        told, rival = outcome(task["configuration"]), task["bar"]["trial"] if task["bar"] else 0
+        others = [int(Path(path).stem.partition("-")[2]) for path in task["others"]]
+        # The dense model's own are in the cache.
+        assert not rival or rival in others
+        assert len(others) <= 2
+        beside |= {rival} & set(others[1:])
+        accuracy = 0.8 + clock.random() / 100
+        told["measurements"]["accuracy"] |= {"value": accuracy, "steer": accuracy}
+        steer = float(predictor.predict([task["configuration"]]).latency[0])
+        told["measurements"]["latency"] |= {"value": steer, "steer": steer}
+        folder = tmp_path / "run" / "artifacts" / f"trial-{task['number']:05d}"
+        folder.mkdir(parents=True)
+        if task["number"]:
+            (folder / LOGITS).write_bytes(b"logits")
+        coordinator.finish(task["number"], told)
+    assert beside
+
+
 def raced(coordinator: Coordinator, predictor: Predictor, clock: random.Random, most: int = 1000) -> int:
     """Answer tasks as a worker does that stops whatever misses its bar; the clock is noisy. Return how many."""
     count = 0
