@@ -123,12 +123,11 @@ def _fine_tune(module: nn.Module, train: Encoded, spec: FineTuning, checkpoint: 
         with half_precision():
             logits = module(**batch).logits
         loss = functional.cross_entropy(logits.float(), labels)
-        optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
+        optimizer.zero_grad()
         progress(f"fine-tuning the dense model, loss {loss.item():.3f}", (number + 1) / len(steps))
         checkpoint.rest(number + 1, parameters, optimizer)
-    module.zero_grad()
     module.eval()
     checkpoint.remove()
 

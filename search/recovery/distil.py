@@ -105,9 +105,10 @@ def distil(student: Student, teacher: Teacher, recovery: Recovery, steps: int, b
     for step, rows in enumerate(batches(teacher.sentences, steps, batch, seed)):
         set_rate(optimizer, recovery.learning_rate * (1 - step / steps))
         loss = teacher.lesson(rows, recovery).loss(student, taps, student.draft.kept)
-        optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
+        # Nothing of the gradients is there while the next step fills the memory with activations.
+        optimizer.zero_grad()
 
 
 def batches(sentences: Encoded, steps: int, size: int, seed: int) -> Iterator[list[int]]:

@@ -135,7 +135,6 @@ class _Training:
 
     def _step(self, rows: list[int], rng: np.random.Generator, optimizer: torch.optim.Optimizer) -> float:
         lesson = self.teacher.lesson(rows, self._recovery)
-        optimizer.zero_grad()
         drafts, total = self._drafts(rng), 0.0
         for draft in drafts:
             forward = partial(run, self.module, draft, self._values(draft))
@@ -143,6 +142,7 @@ class _Training:
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.item()
         optimizer.step()
+        optimizer.zero_grad()
         return total
 
     def _drafts(self, rng: np.random.Generator) -> list[Draft]:
