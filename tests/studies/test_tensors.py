@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from slimfront.studies.tensors import adopt, adopted
@@ -28,6 +29,16 @@ class Tied(nn.Module):
 
 def weights_of(module: nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.detach().clone() for name, value in module.named_parameters()}
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="what is mapped is not told here")
+def test_what_is_adopted_is_mapped_so_that_processes_share_it(tmp_path: Path) -> None:
+    module, path = nn.Linear(64, 64), tmp_path / "weights.safetensors"
+    save_file(weights_of(module), path)
+    adopt(module, path)
+    lines = [line.split()[0] for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith(str(path))]
+    ends = [tuple(int(end, 16) for end in line.split("-")) for line in lines]
+    assert all(any(low <= value.data_ptr() < high for low, high in ends) for value in module.parameters())
 
 
 def test_a_module_adopts_a_file(tmp_path: Path) -> None:
