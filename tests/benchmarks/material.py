@@ -30,6 +30,8 @@ from slimfront.studies.reader import dump_study, parse_study, read_study
 from slimfront.studies.schema import Study
 
 QUICKSTART = Path(__file__).parents[2] / "studies" / "quickstart.yaml"
+# As many as the shipped study has in its search split.
+SENTENCES = 2500
 
 
 def quickstart(space: Mapping[str, Any] | None = None, sentences: int = 1000, **search: Any) -> Study:

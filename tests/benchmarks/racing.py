@@ -24,7 +24,7 @@ from slimfront.spaces.configuration import Configuration
 from slimfront.studies.encoding import Encoded
 from slimfront.studies.schema import Study
 
-from tests.benchmarks.material import Material, quickstart
+from tests.benchmarks.material import SENTENCES, Material, quickstart
 from tests.benchmarks.table import write
 
 SEARCHES, CANDIDATES = 1000, 60
@@ -147,7 +147,7 @@ def volume(box: Box, candidates: Sequence[Candidate], numbers: Sequence[int], mo
 
 def main(folder: Path) -> None:
     """Run the benchmark in a folder."""
-    study = quickstart()
+    study = quickstart(sentences=SENTENCES)
     material = Material(study)
     folder = folder / "racing"
     folder.mkdir(parents=True, exist_ok=True)
@@ -181,7 +181,7 @@ def main(folder: Path) -> None:
 {SEARCHES} simulated searches over the same {len(candidates)} configurations ({len(uniform)} uniform ones first, as in a
 run, then {CANDIDATES} random ones, none recovered), the random ones and the sentences in another order each time.
 All answers are the artifacts' own; latencies are the predicted ones, whose error is {100 * spread:.0f} %.
-Sentences are read in groups of {len(groups[0])}. delta = {study.search.delta}: the chance, at most, that a trial which
-belongs to the front is stopped.
+The {len(labels)} sentences are read in groups of {len(groups[0])}. delta = {study.search.delta}: the chance, at most,
+that a trial which belongs to the front is stopped.
 """
     write("racing", "Racing", text, ("what", "figure"), rows)
