@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import ClassVar, Literal
@@ -30,7 +30,7 @@ class Context:
         examples: The split on which quality is measured.
         batch: Sentences of the examples that are read at once.
         requests: The requests whose latency is measured: a model that reads texts as more tokens gets more of them.
-        dense_session: The dense artifact, loaded, or None while the dense artifact itself is measured.
+        load_dense: Loads the dense artifact, or None while it is measured itself. Not asked before it is to be run.
         dense_requests: The dense model's requests.
         dense: The dense artifact's values by objective; empty while it is measured itself.
         full_requests: Full batches, as the dense model reads them and as the artifact does; None where nobody asks.
@@ -44,7 +44,7 @@ class Context:
     examples: Encoded
     batch: int
     requests: Requests
-    dense_session: Session | None
+    load_dense: Callable[[], Session] | None
     dense_requests: Requests
     dense: Mapping[str, float]
     cost: float
@@ -63,13 +63,18 @@ class Context:
         """The group of each example."""
         return {index: number for number, group in enumerate(self.groups) for index in group}
 
+    @cached_property
+    def dense_session(self) -> Session:
+        """The dense artifact, loaded."""
+        return self.load_dense() if self.load_dense else self.session
+
     def run(self) -> None:
         """Run the requests."""
         run_all(self.session, self.requests)
 
     def run_dense(self) -> None:
         """Run the dense model's requests."""
-        run_all(self.dense_session or self.session, self.dense_requests)
+        run_all(self.dense_session, self.dense_requests)
 
     def see(self, indices: Sequence[int]) -> npt.NDArray[np.float32]:
         """Run the artifact on some examples, unless it has, and return their logits ``(indices, classes)``.

@@ -28,7 +28,7 @@ class Throughput(Objective):
         """See :meth:`Objective.measure`."""
         assert context.full_requests is not None
         dense_batches, batches = context.full_requests
-        first, session = context.dense_session or context.session, context.session
+        first, session = context.dense_session, context.session
         runs = [lambda: run_all(first, dense_batches), lambda: run_all(session, batches)]
         (dense, own), around = compared(runs, session.threads)
         around["tokens"] = widths(batches)

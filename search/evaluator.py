@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,8 @@ class Evaluator:
         if draft.recovery is None or self.tutor is None:
             with self._clock.stage("stitch"):
                 return draft.stitch(module, self.bank.codes)
+        # Training takes more memory than all else: what is next needed for a latency is loaded again then.
+        self._dense = None
         with self._clock.stage("recover"):
             lessons = self.reading(draft.rows).lessons
             return self.tutor.recovered(module, draft, self.bank.codes, configuration, lessons)
@@ -260,10 +263,7 @@ class Evaluator:
         return {"parameters": sum(counts.values()), "multiply_adds_per_token": sum(products)}
 
     def _logits_of_dense(self, folder: Path) -> npt.NDArray[np.float32]:
-        """Return the logits of the dense artifact, ``(sentences, classes)``.
-
-        They come from the cache where the same files read the same sentences before.
-        """
+        """Return the logits of the dense artifact, ``(sentences, classes)``, from the cache where they are known."""
         if self._dense_logits is None or self._dense_logits[0] != folder:
             self._dense_logits = (folder, self._known(Artifact.open(folder), self.subject.search))
         return self._dense_logits[1]
@@ -379,7 +379,7 @@ class Evaluator:
             batch=self._batch,
             requests=self.requests(reader),
             dense_requests=self.requests(self.subject),
-            dense_session=self._dense_session(reference.folder) if reference.dense else None,
+            load_dense=partial(self._dense_session, reference.folder) if reference.dense else None,
             dense=reference.dense,
             cost=reference.cost,
             full_requests=full,
@@ -389,7 +389,7 @@ class Evaluator:
 
     def _dense_session(self, folder: Path) -> Session:
         if self._dense is None or self._dense[0] != folder:
-            self._dense = (folder, self.runtime.load(Artifact.open(folder)))
+            self._dense = (folder, self._load(Artifact.open(folder)))
         return self._dense[1]
 
 

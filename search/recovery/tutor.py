@@ -17,6 +17,7 @@ from slimfront.studies.cache import cache_root, digest
 from slimfront.studies.compressed import CompressedModel
 from slimfront.studies.dense import embedding_tables
 from slimfront.studies.encoding import Encoded
+from slimfront.studies.memory import give_back
 from slimfront.studies.schema import Study
 from slimfront.studies.space import DistillationSpec
 from slimfront.studies.tensors import make_room, read_tensors, write_tensors
@@ -107,7 +108,11 @@ class Tutor:
             distil(student, teacher, recovery, steps, self._spec.batch, seed + number)
             if shelf:
                 shelf.put(student, rungs[: number + 1])
-        return student.compressed()
+        compressed = student.compressed()
+        # Of the optimizer's gigabyte little would go back by itself, and what comes next takes memory of other shapes.
+        del student
+        give_back()
+        return compressed
 
     def _shelf(self, key: Any) -> Shelf | None:
         return Shelf([self._origin, key], max(self._spec.steps)) if self._rests else None

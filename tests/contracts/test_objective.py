@@ -66,7 +66,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Artifa
                 examples=examples(),
                 batch=1,
                 requests=(request,),
-                dense_session=first[1].session if first else None,
+                load_dense=(lambda: found["dense"][1].session) if first else None,
                 dense_requests=(request,),
                 dense={"size": first[0].size(), **BASE} if first else {},
                 cost=1.0,
@@ -234,7 +234,7 @@ def test_size_is_what_lies_on_the_disk(measured: dict[str, tuple[Artifact, Conte
 def test_latency_is_a_ratio_in_interleaved_runs(measured: dict[str, tuple[Artifact, Context]]) -> None:
     """The dense model against itself must be 1: its value is then the dense milliseconds."""
     artifact, context = measured["dense"]
-    twin = replace(context, dense_session=context.session, dense={"latency": 2.0})
+    twin = replace(context, load_dense=lambda: context.session, dense={"latency": 2.0})
     found = OBJECTIVES.get("latency", where="x")().measure(artifact, twin)
     assert found.value == pytest.approx(2.0, rel=0.2)
     assert np.isfinite(found.interval or ()).all() and found.steer == 1.0
@@ -243,7 +243,7 @@ def test_latency_is_a_ratio_in_interleaved_runs(measured: dict[str, tuple[Artifa
 def test_a_model_that_reads_more_tokens_is_timed_on_more_of_them(measured: dict[str, tuple[Artifact, Context]]) -> None:
     artifact, context = next(iter(measured.values()))
     longer = {name: np.tile(values, (1, 6)) for name, values in context.requests[0].items()}
-    twin = replace(context, requests=(longer,), dense_session=context.session, dense={"latency": 2.0})
+    twin = replace(context, requests=(longer,), load_dense=lambda: context.session, dense={"latency": 2.0})
     assert OBJECTIVES.get("latency", where="x")().measure(artifact, twin).value > 2.6
 
 
@@ -272,7 +272,7 @@ def test_the_latency_of_several_lengths_is_their_mean(
     assert found.conditions["tokens"] == [width, 6 * width] and found.conditions["threads"] == 1
     # Of the mean, whatever the lengths: here those of a model that reads the same texts as twice as many tokens.
     longer = tuple({name: np.tile(values, (1, 2)) for name, values in batch.items()} for batch in asked)
-    twin = replace(dense, requests=longer, dense_session=session, dense={"latency": 2.0})
+    twin = replace(dense, requests=longer, load_dense=lambda: session, dense={"latency": 2.0})
     assert objective.measure(artifact, twin).value == pytest.approx(4.0)
 
 

@@ -8,18 +8,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import pytest
 import torch
 from scipy.stats import spearmanr
+from slimfront.objectives.artifact import Artifact
 from slimfront.objectives.download import packed_size
+from slimfront.objectives.sessions import Session
 from slimfront.objectives.sessions.openvino import OpenVinoSession
 from slimfront.search.choosing import PACKED
 from slimfront.search.evaluator import Evaluator, Reference
 from slimfront.search.guide import follow, guide
 from slimfront.search.prediction import Predictor
 from slimfront.search.racing import LOGITS, Bar
+from slimfront.search.recovery.distil import distil
 from slimfront.search.sensitivity import sensitivities
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.ranges import rounding
@@ -194,6 +198,38 @@ def test_a_trial_that_is_beaten_stops_and_says_so(prepared: Prepared, tmp_path: 
     assert raced["measurements"]["latency"]["value"] == pytest.approx(0.5 * values["latency"])
     assert raced["measurements"]["size"]["value"] == full["measurements"]["size"]["value"]
     assert np.isfinite(raced["divergence"]) and "files" not in raced
+
+
+def test_the_dense_model_is_loaded_where_a_latency_is_measured_and_gone_where_one_is_trained(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evaluator, space, dense = prepared.evaluator, prepared.space, tmp_path / "dense"
+    told = evaluator.evaluate(space.dense(), 0, dense, Reference(dense))
+    values = {name: entry["value"] for name, entry in told["measurements"].items()}
+    (small,) = prepared.draw(1)
+    distilled = space.canonical({**small, "distillation/steps": max(space.domains["distillation/steps"].values)})
+    loaded, alive, load = list[str](), WeakSet[Session](), evaluator.runtime.load
+
+    def noted(artifact: Artifact) -> Session:
+        session = load(artifact)
+        loaded.append(artifact.folder.name)
+        alive.add(session)
+        return session
+
+    def trained(*arguments: Any) -> None:
+        assert not alive
+        distil(*arguments)
+
+    monkeypatch.setattr(evaluator.runtime, "load", noted)
+    monkeypatch.setattr("slimfront.search.recovery.tutor.distil", trained)
+    for name, configuration, bar in (
+        ("stopped", small, Bar(0, values["accuracy"] + 0.2)),
+        ("whole", small, None),
+        ("again", small, None),
+        ("distilled", distilled, None),
+    ):
+        evaluator.evaluate(configuration, 0, tmp_path / name, Reference(dense, values), bar)
+    assert loaded == ["stopped", "whole", "dense", "again", "distilled", "dense"]
 
 
 def test_what_a_removed_block_was_given_does_not_count(prepared: Prepared) -> None:
