@@ -37,6 +37,23 @@ def peak(study: Path, run: Path, workers: int, cache: Path) -> float:
     return highest / 2**20
 
 
+def peaks(folder: Path, name: str, study: Path) -> list[float]:
+    """Return the peaks of three searches of a study in GiB; what was measured before is not measured again.
+
+    The first one begins with an empty cache; the second and the third, with one worker and with two, find there what it
+    prepared.
+    """
+    path, cache = folder / f"{name}-peaks.json", folder / f"{name}-cache"
+    found: list[float] = json.loads(path.read_text()) if path.is_file() else []
+    for number, workers in [(1, 1), (2, 1), (3, 2)][len(found) :]:
+        run = folder / f"{name}-{number}"
+        for left in (run, *([cache] if number == 1 else [])):
+            shutil.rmtree(left, ignore_errors=True)
+        found.append(peak(study, run, workers, cache))
+        path.write_text(json.dumps(found))
+    return found
+
+
 def _family(root: int) -> list[int]:
     """Return a process and its descendants."""
     parents = {}
@@ -89,8 +106,7 @@ def small(data: dict[str, Any], name: str) -> dict[str, Any]:
 def main(folder: Path) -> None:
     """Run the benchmark in a folder."""
     folder = folder / "memory"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     base = read_study(QUICKSTART).model_dump(mode="json")
     large = {
         **copy.deepcopy(base),
@@ -105,9 +121,7 @@ def main(folder: Path) -> None:
     for name, data, bound in (("quickstart", base, 2.5), ("encoder", large, 5.0)):
         path = folder / f"{name}.yaml"
         path.write_text(json.dumps(small(data, name)))
-        cache = folder / f"{name}-cache"
-        cold = peak(path, folder / f"{name}-cold", 1, cache)
-        one, two = (peak(path, folder / f"{name}-{workers}", workers, cache) for workers in (1, 2))
+        cold, one, two = peaks(folder, name, path)
         title = "the shipped study" if name == "quickstart" else "an encoder of 110 million parameters"
         rows.append([title, f"{bound} GiB", *(f"{found:.2f} GiB" for found in (cold, one, two, two - one))])
     text = f"""
