@@ -50,13 +50,13 @@ class Energy(Objective):
 
     def measure(self, artifact: Artifact, context: Context) -> Measurement:
         """See :meth:`Objective.measure`."""
-        rounds, read = [], counters(str(artifact.options.get("device", "cpu")))
+        rounds, read, runs = [], counters(str(artifact.options.get("device", "cpu"))), context.runs()
         with one_at_a_time():
             around = conditions()
-            context.run_dense()
-            context.run()
+            for run in runs:
+                run()
             for _ in range(ROUNDS):
-                rounds.append([_joules(context.run_dense, read), _joules(context.run, read)])
+                rounds.append([_joules(run, read) for run in runs])
         dense, own = np.array(rounds).T / len(context.requests)
         base = context.dense.get("energy")
         found: Ratio = median(own) if base is None else ratio(own, dense)

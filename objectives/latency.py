@@ -29,7 +29,7 @@ class Latency(Objective):
 
     def measure(self, artifact: Artifact, context: Context) -> Measurement:  # noqa: ARG002
         """See :meth:`Objective.measure`."""
-        runs, threads = [context.run_dense, context.run], context.session.threads
+        runs, threads = context.runs(), context.session.threads
         (dense, own), around = at_rest(runs, threads, context.rest.level, context.rest.patience)
         base, count = context.dense.get("latency"), len(context.requests)
         around |= {"tokens": widths(context.requests), "dense": undisturbed(dense)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -30,7 +30,7 @@ class Context:
         examples: The split on which quality is measured.
         batch: Sentences of the examples that are read at once.
         requests: The requests whose latency is measured: a model that reads texts as more tokens gets more of them.
-        load_dense: Loads the dense artifact, or None while it is measured itself. Not asked before it is to be run.
+        load_dense: Loads the dense artifact, when it is first to be run; None where the artifact is run beside itself.
         dense_requests: The dense model's requests.
         dense: The dense artifact's values by objective; empty while it is measured itself.
         full_requests: Full batches, as the dense model reads them and as the artifact does; None where nobody asks.
@@ -65,16 +65,13 @@ class Context:
 
     @cached_property
     def dense_session(self) -> Session:
-        """The dense artifact, loaded."""
+        """The dense artifact, loaded at its first use; the artifact's own session where there is no other."""
         return self.load_dense() if self.load_dense else self.session
 
-    def run(self) -> None:
-        """Run the requests."""
-        run_all(self.session, self.requests)
-
-    def run_dense(self) -> None:
-        """Run the dense model's requests."""
-        run_all(self.dense_session, self.dense_requests)
+    def runs(self) -> list[Callable[[], None]]:
+        """Return what runs the dense model's requests and what runs the artifact's, both of them loaded."""
+        asked = ((self.dense_session, self.dense_requests), (self.session, self.requests))
+        return [partial(run_all, session, requests) for session, requests in asked]
 
     def see(self, indices: Sequence[int]) -> npt.NDArray[np.float32]:
         """Run the artifact on some examples, unless it has, and return their logits ``(indices, classes)``.

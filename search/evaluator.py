@@ -31,6 +31,7 @@ from slimfront.search.clock import Clock
 from slimfront.search.forecast import margins, stratified_mean
 from slimfront.search.lock import lock
 from slimfront.search.occasion import Entrant
+from slimfront.search.pace import Pace
 from slimfront.search.preparation import anatomy_on, lay_space, levels, objectives_of, separable
 from slimfront.search.racing import LOGITS, Bar, Race
 from slimfront.search.recovery.supernet import super_network
@@ -97,12 +98,15 @@ class Evaluator:
     scores: Scores
     tutor: Tutor | None
     base: Subject
-    _dense: tuple[Path, Session] | None = None
     _dense_logits: tuple[Path, npt.NDArray[np.float32]] | None = None
     _clock: Clock = field(default_factory=Clock)
+    _pace: Pace = field(init=False)
     _rest: Rest = field(default_factory=Rest)
     _seal: tuple[int, ...] = ()
     _readings: dict[int, Subject] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._pace = Pace(self.runtime.load)
 
     @classmethod
     def prepare(cls, study: Study, progress: Progress) -> Evaluator:
@@ -142,8 +146,8 @@ class Evaluator:
         if draft.recovery is None or self.tutor is None:
             with self._clock.stage("stitch"):
                 return draft.stitch(module, self.bank.codes)
-        # Training takes more memory than all else: what is next needed for a latency is loaded again then.
-        self._dense = None
+        # Training takes more memory than all else: a large dense model's session would not fit beside it.
+        self._pace.make_room(self.subject.module)
         with self._clock.stage("recover"):
             lessons = self.reading(draft.rows).lessons
             return self.tutor.recovered(module, draft, self.bank.codes, configuration, lessons)
@@ -379,18 +383,13 @@ class Evaluator:
             batch=self._batch,
             requests=self.requests(reader),
             dense_requests=self.requests(self.subject),
-            load_dense=partial(self._dense_session, reference.folder) if reference.dense else None,
+            load_dense=partial(self._pace.session, reference.folder) if reference.dense else None,
             dense=reference.dense,
             cost=reference.cost,
             full_requests=full,
             dense_logits=logits,
             rest=self._rest,
         )
-
-    def _dense_session(self, folder: Path) -> Session:
-        if self._dense is None or self._dense[0] != folder:
-            self._dense = (folder, self._load(Artifact.open(folder)))
-        return self._dense[1]
 
 
 def _sum_of(*subjects: Subject) -> tuple[int, ...]:

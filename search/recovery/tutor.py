@@ -109,7 +109,7 @@ class Tutor:
             if shelf:
                 shelf.put(student, rungs[: number + 1])
         compressed = student.compressed()
-        # Of the optimizer's gigabyte little would go back by itself, and what comes next takes memory of other shapes.
+        # Of what training took little would go back by itself.
         del student
         give_back()
         return compressed

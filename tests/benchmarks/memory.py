@@ -38,7 +38,7 @@ def peak(study: Path, run: Path, workers: int, cache: Path) -> float:
 
 
 def peaks(folder: Path, name: str, study: Path) -> list[float]:
-    """Return the peaks of three searches of a study in GiB; what was measured before is not measured again.
+    """Return the peaks of three searches of a study in GiB; a benchmark that was cut off goes on with what it has.
 
     The first one begins with an empty cache; the second and the third, with one worker and with two, find there what it
     prepared.
@@ -139,3 +139,5 @@ first search begins with an empty cache; the second and the third find there wha
         "the second adds",
     )
     write("memory", "Memory", text, header, rows)
+    for path in folder.glob("*-peaks.json"):
+        path.unlink()

@@ -46,8 +46,9 @@ def answers(material: Material, folder: Path, configurations: Sequence[Configura
     """Return candidates whose answers were really given, by the artifacts."""
     evaluator, found = material.evaluator, []
     told, examples = material.predictor.predict(configurations), evaluator.subject.search
+    sentences = examples.fingerprint()[:16]
     for number, configuration in enumerate(configurations):
-        place = folder / f"{configuration.sha256[:16]}.npy"
+        place = folder / f"{configuration.sha256[:16]}-{sentences}.npy"
         if not place.exists():
             session = evaluator.runtime.load(evaluator.lower(configuration, folder / "artifact"))
             logits = read(session, examples, groups_of(material.study, examples))

@@ -16,11 +16,13 @@ import torch
 from scipy.stats import spearmanr
 from slimfront.objectives.artifact import Artifact
 from slimfront.objectives.download import packed_size
+from slimfront.objectives.rest import at_rest
 from slimfront.objectives.sessions import Session
 from slimfront.objectives.sessions.openvino import OpenVinoSession
 from slimfront.search.choosing import PACKED
 from slimfront.search.evaluator import Evaluator, Reference
 from slimfront.search.guide import follow, guide
+from slimfront.search.pace import Pace
 from slimfront.search.prediction import Predictor
 from slimfront.search.racing import LOGITS, Bar
 from slimfront.search.recovery.distil import distil
@@ -200,15 +202,16 @@ def test_a_trial_that_is_beaten_stops_and_says_so(prepared: Prepared, tmp_path: 
     assert np.isfinite(raced["divergence"]) and "files" not in raced
 
 
-def test_the_dense_model_is_loaded_where_a_latency_is_measured_and_gone_where_one_is_trained(
-    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("large", [True, False])
+def test_the_dense_model_is_loaded_where_a_latency_is_measured_and_gone_where_a_large_one_is_trained(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: bool
 ) -> None:
     evaluator, space, dense = prepared.evaluator, prepared.space, tmp_path / "dense"
     told = evaluator.evaluate(space.dense(), 0, dense, Reference(dense))
     values = {name: entry["value"] for name, entry in told["measurements"].items()}
     (small,) = prepared.draw(1)
     distilled = space.canonical({**small, "distillation/steps": max(space.domains["distillation/steps"].values)})
-    loaded, alive, load = list[str](), WeakSet[Session](), evaluator.runtime.load
+    loaded, alive, beside, load = list[str](), WeakSet[Session](), list[int](), evaluator.runtime.load
 
     def noted(artifact: Artifact) -> Session:
         session = load(artifact)
@@ -217,19 +220,27 @@ def test_the_dense_model_is_loaded_where_a_latency_is_measured_and_gone_where_on
         return session
 
     def trained(*arguments: Any) -> None:
-        assert not alive
+        beside.append(len(alive))
         distil(*arguments)
 
+    def timed(*arguments: Any) -> Any:
+        # Before, and not as a part of what is timed.
+        assert loaded.count("dense") == (2 if large and "distilled" in loaded else 1)
+        return at_rest(*arguments)
+
+    monkeypatch.setattr(evaluator, "_pace", Pace(noted))
     monkeypatch.setattr(evaluator.runtime, "load", noted)
+    monkeypatch.setattr("slimfront.search.pace.LARGE", 0 if large else 2**28)
+    monkeypatch.setattr("slimfront.objectives.latency.at_rest", timed)
     monkeypatch.setattr("slimfront.search.recovery.tutor.distil", trained)
     for name, configuration, bar in (
         ("stopped", small, Bar(0, values["accuracy"] + 0.2)),
         ("whole", small, None),
-        ("again", small, None),
         ("distilled", distilled, None),
     ):
         evaluator.evaluate(configuration, 0, tmp_path / name, Reference(dense, values), bar)
-    assert loaded == ["stopped", "whole", "dense", "again", "distilled", "dense"]
+    assert loaded == ["stopped", "whole", "dense", "distilled", *(["dense"] if large else [])]
+    assert beside == [0 if large else 1]
 
 
 def test_what_a_removed_block_was_given_does_not_count(prepared: Prepared) -> None:
