@@ -27,11 +27,11 @@ from slimfront.objectives.sessions import Session
 from slimfront.objectives.sessions.session import reading_batch
 from slimfront.search.answers import TOKENIZER, beside, keep_predictions, logits_of, readable_logits
 from slimfront.search.bank import Bank
+from slimfront.search.baseline import Baseline
 from slimfront.search.clock import Clock
 from slimfront.search.forecast import margins, stratified_mean
 from slimfront.search.lock import lock
 from slimfront.search.occasion import Entrant
-from slimfront.search.pace import Pace
 from slimfront.search.preparation import anatomy_on, lay_space, levels, objectives_of, separable
 from slimfront.search.racing import LOGITS, Bar, Race
 from slimfront.search.recovery.supernet import super_network
@@ -100,13 +100,13 @@ class Evaluator:
     base: Subject
     _dense_logits: tuple[Path, npt.NDArray[np.float32]] | None = None
     _clock: Clock = field(default_factory=Clock)
-    _pace: Pace = field(init=False)
+    _baseline: Baseline = field(init=False)
     _rest: Rest = field(default_factory=Rest)
     _seal: tuple[int, ...] = ()
     _readings: dict[int, Subject] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._pace = Pace(self.runtime.load)
+        self._baseline = Baseline(self.runtime.load)
 
     @classmethod
     def prepare(cls, study: Study, progress: Progress) -> Evaluator:
@@ -147,7 +147,7 @@ class Evaluator:
             with self._clock.stage("stitch"):
                 return draft.stitch(module, self.bank.codes)
         # Training takes more memory than all else: a large dense model's session would not fit beside it.
-        self._pace.make_room(self.subject.module)
+        self._baseline.make_room(self.subject.module)
         with self._clock.stage("recover"):
             lessons = self.reading(draft.rows).lessons
             return self.tutor.recovered(module, draft, self.bank.codes, configuration, lessons)
@@ -383,7 +383,7 @@ class Evaluator:
             batch=self._batch,
             requests=self.requests(reader),
             dense_requests=self.requests(self.subject),
-            load_dense=partial(self._pace.session, reference.folder) if reference.dense else None,
+            load_dense=partial(self._baseline.session, reference.folder) if reference.dense else None,
             dense=reference.dense,
             cost=reference.cost,
             full_requests=full,

@@ -19,10 +19,10 @@ from slimfront.objectives.download import packed_size
 from slimfront.objectives.rest import at_rest
 from slimfront.objectives.sessions import Session
 from slimfront.objectives.sessions.openvino import OpenVinoSession
+from slimfront.search.baseline import Baseline
 from slimfront.search.choosing import PACKED
 from slimfront.search.evaluator import Evaluator, Reference
 from slimfront.search.guide import follow, guide
-from slimfront.search.pace import Pace
 from slimfront.search.prediction import Predictor
 from slimfront.search.racing import LOGITS, Bar
 from slimfront.search.recovery.distil import distil
@@ -228,9 +228,9 @@ def test_the_dense_model_is_loaded_where_a_latency_is_measured_and_gone_where_a_
         assert loaded.count("dense") == (2 if large and "distilled" in loaded else 1)
         return at_rest(*arguments)
 
-    monkeypatch.setattr(evaluator, "_pace", Pace(noted))
+    monkeypatch.setattr(evaluator, "_baseline", Baseline(noted))
     monkeypatch.setattr(evaluator.runtime, "load", noted)
-    monkeypatch.setattr("slimfront.search.pace.LARGE", 0 if large else 2**28)
+    monkeypatch.setattr("slimfront.search.baseline.LARGE", 0 if large else 2**28)
     monkeypatch.setattr("slimfront.objectives.latency.at_rest", timed)
     monkeypatch.setattr("slimfront.search.recovery.tutor.distil", trained)
     for name, configuration, bar in (

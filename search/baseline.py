@@ -15,7 +15,7 @@ LARGE = 2**28
 
 
 @dataclass
-class Pace:
+class Baseline:
     """Keeps the dense artifact's session from trial to trial.
 
     Attributes:
