@@ -10,7 +10,7 @@ from slimfront.objectives.artifact import Artifact
 from slimfront.objectives.sessions import Session
 from torch import nn
 
-# Bytes of weights. A session takes one and a half times as many, and training five times as many.
+# Bytes of weights. A session takes one and a half times as many, and training up to six times as many.
 LARGE = 2**28
 
 
