@@ -25,9 +25,13 @@ class Rest:
     """How long the dense model takes while the machine is at rest, as far as the last measurements tell.
 
     It knows, too, for how long rest may be waited for: models that take a moment to evaluate are not worth long waits.
+
+    Args:
+        share: The share of all time that may be waited.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, share: float = SHARE) -> None:
+        self._share = share
         self._seen: deque[float] = deque(maxlen=MEMORY)
         self._begun, self._waited = time.monotonic(), 0.0
 
@@ -39,12 +43,22 @@ class Rest:
     @property
     def patience(self) -> float:
         """Seconds that the next measurement may wait."""
-        return max(0.0, min(PATIENCE, SHARE * (time.monotonic() - self._begun) - self._waited))
+        return max(0.0, min(PATIENCE, self._share * (time.monotonic() - self._begun) - self._waited))
 
     def saw(self, milliseconds: float, waited: float) -> None:
         """Take in what it took in another measurement, and for how many seconds rest was waited for."""
         self._seen.append(milliseconds)
         self._waited += waited
+
+    def come(self, run: Run) -> None:
+        """Wait until the machine is at rest, or patience is out.
+
+        Args:
+            run: Runs the dense model once.
+        """
+        begun = time.monotonic()
+        took = _come(run, self.level, begun + self.patience)
+        self.saw(took, time.monotonic() - begun)
 
 
 def at_rest(
@@ -72,8 +86,8 @@ def at_rest(
     stop = begun + patience
     best: tuple[Times, dict[str, Any]] | None = None
     while best is None or (undisturbed(best[0][0]) > AT_REST * rest and time.monotonic() < stop):
-        while math.isfinite(rest) and time.monotonic() < stop and _look(runs[0]) > AT_REST * rest:
-            time.sleep(POLL)
+        if math.isfinite(rest) and time.monotonic() < stop:
+            _come(runs[0], rest, stop)
         waited = time.monotonic() - begun
         found = compared(runs, threads, seconds, least)
         if best is None or undisturbed(found[0][0]) < undisturbed(best[0][0]):
@@ -81,6 +95,13 @@ def at_rest(
     times, around = best
     around |= {"waited": round(waited, 2)} | ({"disturbed": True} if undisturbed(times[0]) > AT_REST * rest else {})
     return times, around
+
+
+def _come(run: Run, rest: float, stop: float) -> float:
+    """Wait until a run takes no longer than at rest, or it is time to stop; return its milliseconds."""
+    while (took := _look(run)) > AT_REST * rest and time.monotonic() < stop:
+        time.sleep(POLL)
+    return took
 
 
 def _look(run: Run) -> float:

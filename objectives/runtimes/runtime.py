@@ -73,8 +73,8 @@ class Blueprint(ABC):
             mode: See :meth:`Runtime.mode`; another than the model's own may be asked for.
             request: Inputs ``(rows, tokens)``.
             repeats: Runs whose median is taken.
-            reference: Runs the model whose time is the unit; called before each of them, and followed by a run that
-                does not count: as latency is measured.
+            reference: Runs the model whose time is the unit; called before each of them, and followed by runs that do
+                not count: as latency is measured.
 
         Returns:
             Times, in runs of the reference, by name of the multiplied matrix, by name of the structure for what stands

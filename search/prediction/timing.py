@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import random
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from slimfront.objectives.rest import Rest
 from slimfront.objectives.runtimes import Runtime
 from slimfront.objectives.runtimes.runtime import Blueprint
 from slimfront.objectives.sessions import Session
-from slimfront.objectives.sessions.session import run_all
-from slimfront.objectives.stopwatch import compared, one_at_a_time
+from slimfront.objectives.stopwatch import one_at_a_time
+from slimfront.search.prediction.probes import PATIENT, probed, side_by_side
 from slimfront.spaces.configuration import Configuration
 from slimfront.spaces.domain import Value
 from slimfront.spaces.draft import Draft, Scores
@@ -32,9 +32,9 @@ Progress = Callable[[str, float], None]
 Json = dict[str, Any]
 Shapes = Mapping[str, tuple[int, ...]]
 Design = tuple[Configuration, str]
-FILE, VERSION = "timing.json", 10
-# Runs of a profile, most rounds over all designs, by how much the two closest of a design may differ, random probes.
-REPEATS, ROUNDS, AGREEMENT, PROBES = 9, 5, 1.04, 8
+FILE, VERSION = "timing.json", 11
+# Runs of a profile, most rounds over all designs, by how much the two closest of a design may differ.
+REPEATS, ROUNDS, AGREEMENT = 9, 5, 1.04
 
 
 @dataclass(frozen=True)
@@ -150,17 +150,25 @@ class Bench:
             for block in self.space.anatomy.blocks:
                 structures[block.name][draft.precision].append([1, times.get(block.name, 0.0)])
             rest[draft.precision].append(times[""])
-        return {"matrices": matrices, "structures": structures, "rest": rest, "probes": self._probes(progress)}
+        probes = probed(
+            self.space,
+            self._session,
+            self.requests,
+            side_by_side(self.shapes),
+            partial(progress, "timing whole models on the target"),
+        )
+        return {"matrices": matrices, "structures": structures, "rest": rest, "probes": probes}
 
     def _profiles(self, progress: Progress) -> dict[Design, dict[str, float]]:
         """Return times by part for each design."""
         designs = list(self._designs())
         found: dict[Design, list[dict[str, float]]] = {design: [] for design in designs}
         open_ones, done = designs, 0
-        dense = self._session(self.space.dense())
+        dense, rest = self._session(self.space.dense()), Rest(PATIENT)
         for _ in range(ROUNDS):
             for configuration, mode in open_ones:
                 compressed = self.compress(configuration)
+                rest.come(lambda: dense.run(self.request))
                 with one_at_a_time():
                     profile = self.blueprint.profile(
                         compressed, mode, self.request, REPEATS, lambda: dense.run(self.request)
@@ -174,27 +182,6 @@ class Bench:
             design: {name: (one[name] + other[name]) / 2 for name in one}
             for design, (one, other) in ((design, _closest(profiles)) for design, profiles in found.items())
         }
-
-    def _probes(self, progress: Progress) -> list[tuple[dict[str, Value], float]]:
-        """Return whole configurations and their latency, relative to the dense model's in interleaved runs."""
-        chosen, found = list(self._chosen()), []
-        reference = self._session(self.space.dense())
-        for number, configuration in enumerate(chosen):
-            session = self._session(configuration)
-            runs = [partial(run_all, one, self.requests) for one in (reference, session)]
-            (base, own), _ = compared(runs, session.threads)
-            found.append((dict(configuration), float(np.median(own) / np.median(base))))
-            progress("timing whole models on the target", (number + 1) / len(chosen))
-        return found
-
-    def _chosen(self) -> Iterator[Configuration]:
-        """Yield every other uniform setting and some random configurations, none of them recovered."""
-        rng = random.Random(0)
-        for configuration in self.space.uniform()[::2]:
-            yield self.space.bare(configuration)
-        for _ in range(PROBES):
-            values = {name: rng.choice(domain.values) for name, domain in self.space.domains.items()}
-            yield self.space.bare(values)
 
     def _session(self, configuration: Configuration) -> Session:
         with tempfile.TemporaryDirectory() as folder:
@@ -225,17 +212,22 @@ class Bench:
 
 
 def _closest(profiles: Sequence[Mapping[str, float]]) -> tuple[Mapping[str, float], Mapping[str, float]]:
-    """Return the two profiles whose sums differ least."""
+    """Return the two shortest profiles that agree, or those that differ least."""
     ordered = sorted(profiles, key=lambda profile: sum(profile.values()))
-    return min(itertools.pairwise(ordered), key=lambda pair: sum(pair[1].values()) / sum(pair[0].values()))
+    pairs = list(itertools.pairwise(ordered))
+    return next((pair for pair in pairs if _apart(*pair) <= AGREEMENT), min(pairs, key=lambda pair: _apart(*pair)))
 
 
 def _agree(profiles: Sequence[Mapping[str, float]]) -> bool:
     """Return whether two profiles take about the same time."""
     if len(profiles) < 2:
         return False
-    one, other = (sum(profile.values()) for profile in _closest(profiles))
-    return other <= AGREEMENT * one
+    return _apart(*_closest(profiles)) <= AGREEMENT
+
+
+def _apart(one: Mapping[str, float], other: Mapping[str, float]) -> float:
+    """Return how many times as long the second profile is."""
+    return sum(other.values()) / sum(one.values())
 
 
 def _line(points: list[list[float]]) -> tuple[float, float]:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from slimfront.objectives.rest import AT_REST, MEMORY, PATIENCE, Rest, at_rest
+from slimfront.objectives.rest import AT_REST, MEMORY, PATIENCE, POLL, Rest, at_rest
 from slimfront.objectives.stopwatch import undisturbed
 
 
@@ -35,6 +35,18 @@ def test_patience_has_an_end_and_the_least_disturbed_counts(monkeypatch: pytest.
     times, around = at_rest([lambda: None, lambda: None], 1, rest=9.0, patience=2.0)
     assert undisturbed(times[0]) == 13.0 and sum(slept) >= 2.0
     assert around["disturbed"]
+
+
+def test_rest_is_waited_for_as_long_as_patience_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept = told(monkeypatch, [9.0, 14.0, 10.0, *[14.0] * 9], [])
+    rest = Rest(share=0.5)
+    rest.come(lambda: None)
+    assert rest.level == 9.0 and not slept
+    slept.append(8.0)
+    rest.come(lambda: None)
+    assert slept == [8.0, POLL]
+    rest.come(lambda: None)
+    assert PATIENCE <= sum(slept) - 8.0 - POLL < PATIENCE + POLL
 
 
 def test_nothing_is_waited_for_where_rest_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import tempfile
-import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from statistics import median
 from typing import Any
 
+from slimfront.objectives.runtimes.parts import Parts, seconds
 from slimfront.objectives.sessions.onnxruntime import session
+from slimfront.objectives.stopwatch import settle
 from slimfront.studies.compressed import Form
 from slimfront.studies.encoding import Batch
 
@@ -51,35 +51,27 @@ def kernel_of(form: Form) -> str:
 def node_times(
     model: bytes, options: Mapping[str, Any], request: Batch, repeats: int, reference: Callable[[], object]
 ) -> list[tuple[str, float]]:
-    """Return name and median time of each node that a request executes, in its order, in runs of the reference.
+    """Return name and time of each node that a request executes, in its order, in runs of the reference.
 
-    What a request takes beyond its nodes stands under the empty name. Each run is compared with the reference's run
-    just before it: whatever slows the machine down slows both.
+    What a request takes beyond its nodes stands under the empty name.
     """
     with tempfile.TemporaryDirectory() as folder:
         infer = session(model, options, Path(folder) / "profile")
         for _ in range(WARM_UP):
             infer.run(None, request)
             reference()
-        units, walls = [], []
+        parts, counted = Parts[str](), []
         for _ in range(repeats):
-            units.append(_seconds(reference))
-            infer.run(None, request)
-            walls.append(_seconds(lambda: infer.run(None, request)) / units[-1])
+            parts.units.append(seconds(reference))
+            counted.append(settle(lambda: infer.run(None, request)) + 1)
+            parts.walls.append(seconds(lambda: infer.run(None, request)))
         events = json.loads(Path(infer.end_profiling()).read_text(encoding="utf-8"))
-    runs = sorted((e["ts"], e["ts"] + e["dur"]) for e in events if e["name"] == "model_run")[WARM_UP + 1 :: 2]
+    everyone = sorted((e["ts"], e["ts"] + e["dur"]) for e in events if e["name"] == "model_run")
+    runs = [everyone[WARM_UP + last - 1] for last in itertools.accumulate(counted)]
     nodes = [event for event in events if event["cat"] == "Node" and event["name"].endswith("_kernel_time")]
     nodes.sort(key=lambda event: event["ts"])
-    times: dict[str, list[float]] = defaultdict(list)
-    for unit, (start, end) in zip(units, runs, strict=True):
-        for event in nodes:
-            if start <= event["ts"] < end:
-                times[event["name"].removesuffix("_kernel_time")].append(event["dur"] / 1e6 / unit)
-    found = [(name, median(values)) for name, values in times.items()]
-    return [*found, ("", max(0.0, median(walls) - sum(spent for _, spent in found)))]
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+    for start, end in runs:
+        within = [event for event in nodes if start <= event["ts"] < end]
+        parts.spent.append({event["name"].removesuffix("_kernel_time"): event["dur"] / 1e6 for event in within})
+    found, rest = parts.in_units()
+    return [*found.items(), ("", rest)]

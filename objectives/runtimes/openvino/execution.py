@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from statistics import median
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from slimfront.objectives.runtimes.parts import Parts, seconds
+from slimfront.objectives.stopwatch import settle
 from slimfront.studies.compressed import Form
 from slimfront.studies.encoding import Batch
 
@@ -64,10 +63,9 @@ def node_times(
     repeats: int,
     reference: Callable[[], object],
 ) -> list[tuple[str, str, float]]:
-    """Return name, type and median time of each node that a request executes, in runs of the reference.
+    """Return name, type and time of each node that a request executes, in runs of the reference.
 
-    What a request takes beyond its nodes stands under the empty name. Each run is compared with the reference's run
-    just before it: whatever slows the machine down slows both.
+    What a request takes beyond its nodes stands under the empty name.
     """
     import openvino as ov
 
@@ -76,19 +74,12 @@ def node_times(
     for _ in range(WARM_UP):
         infer.infer(request)
         reference()
-    times: dict[tuple[str, str], list[float]] = defaultdict(list)
-    walls: list[float] = []
+    parts = Parts[tuple[str, str]]()
     for _ in range(repeats):
-        unit = _seconds(reference)
-        infer.infer(request)
-        walls.append(_seconds(lambda: infer.infer(request)) / unit)
-        for node in infer.profiling_info:
-            times[node.node_name, node.node_type].append(node.real_time.total_seconds() / unit)
-    found = [(name, kind, median(values)) for (name, kind), values in times.items()]
-    return [*found, ("", "", max(0.0, median(walls) - sum(spent for _, _, spent in found)))]
-
-
-def _seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
+        parts.units.append(seconds(reference))
+        settle(lambda: infer.infer(request))
+        parts.walls.append(seconds(lambda: infer.infer(request)))
+        nodes = infer.profiling_info
+        parts.spent.append({(node.node_name, node.node_type): node.real_time.total_seconds() for node in nodes})
+    found, rest = parts.in_units()
+    return [*((name, kind, spent) for (name, kind), spent in found.items()), ("", "", rest)]

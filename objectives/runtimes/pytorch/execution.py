@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from statistics import median
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from slimfront.objectives.runtimes.parts import Parts, seconds
 from slimfront.objectives.runtimes.pytorch.load import Skipped
+from slimfront.objectives.stopwatch import settle
 from slimfront.studies.compressed import Cut
 from slimfront.studies.encoding import Batch
 from torch import nn
@@ -45,38 +45,34 @@ def profiled(
     """
     device = str(next(model.parameters()).device)
     paths = {name.removesuffix(".weight") for name in products} | set(blocks)
-    times: dict[str, list[float]] = defaultdict(list)
+    parts = Parts[str]()
     with _watched(model, paths) as stretches:
 
-        def seconds() -> float:
-            start = time.perf_counter()
+        def run() -> None:
             logits(model, request, device)
-            return time.perf_counter() - start
 
         for _ in range(WARM_UP):
-            seconds()
+            run()
             reference()
         for _ in range(repeats):
-            start = time.perf_counter()
-            reference()
-            unit = time.perf_counter() - start
-            seconds()
+            parts.units.append(seconds(reference))
+            settle(run)
             stretches.clear()
-            whole = seconds()
-            for name, spent in _shared_out(stretches, whole, products, cuts, blocks).items():
-                times[name].append(spent / unit)
-    return {name: median(values) for name, values in times.items()}
+            parts.walls.append(seconds(run))
+            parts.spent.append(_shared_out(stretches, products, cuts, blocks))
+    found, rest = parts.in_units()
+    return {**found, "": rest}
 
 
 def _shared_out(
-    stretches: Stretches, whole: float, products: Collection[str], cuts: Mapping[str, Cut], blocks: Collection[str]
+    stretches: Stretches, products: Collection[str], cuts: Mapping[str, Cut], blocks: Collection[str]
 ) -> dict[str, float]:
     """Return the seconds of each part of one run."""
 
     def end(name: str) -> float:
         return stretches.get(name.removesuffix(".weight"), (0.0, 0.0))[1]
 
-    found = dict.fromkeys((*products, *cuts, *blocks, ""), 0.0)
+    found = dict.fromkeys((*products, *cuts, *blocks), 0.0)
     for name in products:
         start, stop = stretches.get(name.removesuffix(".weight"), (0.0, 0.0))
         found[name] = stop - start
@@ -88,7 +84,6 @@ def _shared_out(
         inside = sum(found[name] for name in products if name.startswith(f"{block}."))
         inside += sum(found[name] for name, cut in cuts.items() if cut.consumer.startswith(f"{block}."))
         found[block] = max(0.0, stop - start - inside)
-    found[""] = max(0.0, whole - sum(found.values()))
     return found
 
 
