@@ -40,7 +40,8 @@ def test_probes_reach_from_one_end_of_the_space_to_the_other() -> None:
     assert probes[:-RANDOM] == [SPACE.bare(one) for one in SPACE.uniform()[::2]]
     assert len(set(probes)) == len(probes) and all(one["distillation/steps"] == 0 for one in probes)
     found = [strength(one) for one in own]
-    assert found[0] < 0.25 and found[-1] > 0.75 and np.diff(found).min() > -0.1
+    assert found[0] < 0.25 and found[-1] > 0.75
+    assert np.corrcoef(np.arange(RANDOM), found)[0, 1] > 0.8
 
 
 def test_each_probe_is_timed_in_every_pass_beside_the_dense_model(monkeypatch: pytest.MonkeyPatch) -> None:
