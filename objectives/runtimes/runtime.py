@@ -72,7 +72,7 @@ class Blueprint(ABC):
             compressed: The model.
             mode: See :meth:`Runtime.mode`; another than the model's own may be asked for.
             request: Inputs ``(rows, tokens)``.
-            repeats: Runs whose median is taken.
+            repeats: Runs, of which the shortest third counts.
             reference: Runs the model whose time is the unit; called before each of them, and followed by runs that do
                 not count: as latency is measured.
 
