@@ -51,14 +51,15 @@ class Rest:
         self._waited += waited
 
     def come(self, run: Run) -> None:
-        """Wait until the machine is at rest, or patience is out.
-
-        Args:
-            run: Runs the dense model once.
-        """
+        """Wait until the machine is at rest, or patience is out; ``run`` runs the dense model once."""
         begun = time.monotonic()
         took = _come(run, self.level, begun + self.patience)
         self.saw(took, time.monotonic() - begun)
+
+    def lasts(self, run: Run) -> bool:
+        """Return whether the machine is at rest still."""
+        self.saw(_look(run), 0.0)
+        return self._seen[-1] <= AT_REST * self.level
 
 
 def at_rest(

@@ -49,6 +49,12 @@ def test_rest_is_waited_for_as_long_as_patience_lasts(monkeypatch: pytest.Monkey
     assert PATIENCE <= sum(slept) - 8.0 - POLL < PATIENCE + POLL
 
 
+def test_rest_lasts_while_the_dense_model_takes_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    told(monkeypatch, [14.0, 9.0, 10.0, 14.0], [])
+    rest = Rest()
+    assert [rest.lasts(lambda: None) for _ in range(4)] == [True, True, True, False]
+
+
 def test_nothing_is_waited_for_where_rest_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     slept = told(monkeypatch, [], [14.0])
     times, around = at_rest([lambda: None, lambda: None], 1, rest=math.inf, patience=5.0)
