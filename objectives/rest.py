@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from slimfront.objectives.stopwatch import LEAST_ROUNDS, SECONDS, Run, Times, compared, undisturbed
+from slimfront.objectives.stopwatch import LEAST_ROUNDS, SECONDS, Run, Times, compared, settle, undisturbed
 
 # By how much the dense model may take longer than it does at rest. Beside a neighbour on the same processor core it
 # took 1.3 times as long (seen on two cores of a host with AMX), and a bf16 model twice.
@@ -17,7 +17,7 @@ AT_REST = 1.15
 POLL, LOOK = 0.25, 3
 # Seconds for which one measurement waits for rest, and the share of a worker's time that all of its may wait.
 PATIENCE, SHARE = 2.0, 0.1
-# So many of the last measurements tell what rest is: where a machine has become slower for good, so has its rest.
+# So many of the last measurements tell what rest is, by default: a machine that is slower for good rests more slowly.
 MEMORY = 16
 
 
@@ -28,11 +28,12 @@ class Rest:
 
     Args:
         share: The share of all time that may be waited.
+        memory: So many of the last measurements tell what rest is; None for all.
     """
 
-    def __init__(self, share: float = SHARE) -> None:
+    def __init__(self, share: float = SHARE, memory: int | None = MEMORY) -> None:
         self._share = share
-        self._seen: deque[float] = deque(maxlen=MEMORY)
+        self._seen: deque[float] = deque(maxlen=memory)
         self._begun, self._waited = time.monotonic(), 0.0
 
     @property
@@ -56,10 +57,14 @@ class Rest:
         took = _come(run, self.level, begun + self.patience)
         self.saw(took, time.monotonic() - begun)
 
-    def lasts(self, run: Run) -> bool:
-        """Return whether the machine is at rest still."""
-        self.saw(_look(run), 0.0)
-        return self._seen[-1] <= AT_REST * self.level
+    def look(self, run: Run) -> float:
+        """Return the milliseconds of the dense model's run now."""
+        self.saw(took := _look(run), 0.0)
+        return took
+
+    def was(self, milliseconds: float) -> bool:
+        """Return whether the machine was at rest when the dense model took so long, as far as is known by now."""
+        return milliseconds <= AT_REST * self.level
 
 
 def at_rest(
@@ -107,6 +112,7 @@ def _come(run: Run, rest: float, stop: float) -> float:
 
 def _look(run: Run) -> float:
     """Return the shortest milliseconds of a few runs."""
+    settle(run)
     times = []
     for _ in range(LOOK):
         start = time.perf_counter()

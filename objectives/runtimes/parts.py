@@ -37,12 +37,28 @@ class Parts(Generic[Part]):
         A neighbour on the same core comes and goes within less than a second, and slows the one down more than the
         other: a ratio of two runs that follow each other may be of two different states of the machine.
         """
-        unit = undisturbed(np.array(self.units))
-        quiet = np.argsort(self.walls, kind="stable")[: max(1, round(COUNTED * len(self.walls)))]
+        unit, quiet = undisturbed(np.array(self.units)), self._quiet()
         parts = dict.fromkeys(part for run in self.spent for part in run)
         found = {part: median(self.spent[place].get(part, 0.0) for place in quiet) / unit for part in parts}
-        whole = median(self.walls[place] for place in quiet) / unit
+        return found, max(0.0, self._whole() / unit - sum(found.values()))
+
+    def shared_out(self, means: Mapping[Part, float], wall: float) -> tuple[dict[Part, float], float]:
+        """Return the same where only means over all runs are known: their shares of what an undisturbed run takes.
+
+        Args:
+            means: Mean seconds of each part.
+            wall: Mean seconds of the model in the same runs.
+        """
+        whole = self._whole() / undisturbed(np.array(self.units))
+        found = {part: whole * mean / wall for part, mean in means.items()}
         return found, max(0.0, whole - sum(found.values()))
+
+    def _quiet(self) -> list[int]:
+        """Return which runs count."""
+        return sorted(range(len(self.walls)), key=self.walls.__getitem__)[: max(1, round(COUNTED * len(self.walls)))]
+
+    def _whole(self) -> float:
+        return median(self.walls[place] for place in self._quiet())
 
 
 def seconds(work: Callable[[], object]) -> float:

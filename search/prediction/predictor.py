@@ -83,11 +83,12 @@ class Predictor:
         Args:
             probes: Configurations with their latency relative to the dense model's.
         """
-        if len(probes) < LEAST_PROBES:
+        if not probes:
             return self.tables
         summed = self._times(self.tables.levels([values for values, _ in probes])) / self._dense
         measured = np.array([ratio for _, ratio in probes])
-        start, slope = affine(summed, measured)
+        # Few points tell how far the sums are off, and no line.
+        start, slope = affine(summed, measured) if len(probes) >= LEAST_PROBES else self.tables.line
         errors = (start + slope * summed) / measured - 1
         return replace(self.tables, line=(start, slope), spread=float(np.sqrt(np.mean(errors**2))))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
@@ -19,9 +18,11 @@ from slimfront.studies.encoding import Requests
 
 # How many are random, and how far their levels lie from their strength.
 RANDOM, SPREAD = 8, 0.25
-# How often each is timed, and the share of the time that may be waited for rest: whole searches rely on these few.
-PASSES, PATIENT = 2, 0.3
-# So many are timed in the same rounds, as long as the dense weights of all do not take more than so many bytes.
+# How often each is timed while the machine is at rest, how often at most, and the share of the time that may be waited
+# for that: whole searches rely on these few.
+PASSES, MOST, PATIENT = 2, 4, 0.3
+# So many are timed in the same rounds, beside the dense one, as long as the dense weights of all do not take more than
+# so many bytes.
 HEAT, ROOM = 4, 1 << 29
 
 
@@ -65,26 +66,36 @@ def probed(
     Returns:
         Each configuration with its latency relative to the dense model's.
     """
-    rng, rest = random.Random(0), Rest(PATIENT)
-    probes, dense = list(chosen(space, rng)), load(space.dense())
-    found: dict[int, list[float]] = defaultdict(list)
-    for done in range(PASSES):
+    rng, rest = random.Random(0), Rest(PATIENT, memory=None)
+    probes, dense = list(dict.fromkeys(chosen(space, rng))), load(space.dense())
+    found: dict[Configuration, list[tuple[float, float]]] = {one: [] for one in probes}
+
+    def resting(one: Configuration) -> list[float]:
+        return [ratio for base, ratio in found[one] if rest.was(base)]
+
+    open_ones, done = probes, 0
+    for _ in range(MOST):
         # Who is timed beside whom differs from pass to pass.
-        order = rng.sample(range(len(probes)), len(probes))
+        order = rng.sample(open_ones, len(open_ones))
         for start in range(0, len(order), heat):
             group = order[start : start + heat]
-            ratios = _ratios(dense, [load(probes[place]) for place in group], requests, rest)
-            for place, ratio in zip(group, ratios, strict=True):
-                found[place].append(ratio)
-            progress((done + (start + len(group)) / len(order)) / PASSES)
-    return [(dict(one), float(np.exp(np.mean(np.log(found[place]))))) for place, one in enumerate(probes)]
+            base, ratios = _timed(dense, [load(one) for one in group], requests, rest)
+            for one, ratio in zip(group, ratios, strict=True):
+                found[one].append((base, ratio))
+            done += len(group)
+            progress(1 - 0.5 ** (done / len(probes)))
+        open_ones = [one for one in probes if len(resting(one)) < PASSES]
+    progress(1.0)
+    kept = [(one, resting(one) or [ratio for _, ratio in found[one]]) for one in probes]
+    return [(dict(one), float(np.exp(np.mean(np.log(ratios))))) for one, ratios in kept]
 
 
-def _ratios(dense: Session, others: Sequence[Session], requests: Requests, rest: Rest) -> list[float]:
+def _timed(dense: Session, others: Sequence[Session], requests: Requests, rest: Rest) -> tuple[float, list[float]]:
+    """Return the milliseconds of the dense model and the ratios of the others to it."""
     runs = [partial(run_all, session, requests) for session in (dense, *others)]
-    # A single one takes as many rounds in all passes together as a trial's measurement.
+    # In two passes a single one takes as many rounds as a trial's measurement.
     seconds, least = SECONDS * len(others) / PASSES, LEAST_ROUNDS // PASSES
     times, around = at_rest(runs, dense.threads, rest.level, rest.patience, seconds, least)
     base, *own = (undisturbed(of_one) for of_one in times)
     rest.saw(base, around["waited"])
-    return [one / base for one in own]
+    return base, [one / base for one in own]

@@ -33,7 +33,7 @@ Json = dict[str, Any]
 Shapes = Mapping[str, tuple[int, ...]]
 Design = tuple[Configuration, str]
 Profile = dict[str, float]
-FILE, VERSION = "timing.json", 11
+FILE, VERSION = "timing.json", 12
 # Runs of a profile, most rounds over all designs, by how much the two closest of a design may differ.
 REPEATS, ROUNDS, AGREEMENT = 9, 5, 1.04
 
@@ -136,7 +136,7 @@ class Bench:
         """Profile each kernel on the dense and on the most cut model.
 
         Rounds over all designs are repeated until two profiles of each agree that were taken while the machine was at
-        rest, and those two count.
+        rest, before and after, as far as that is known by then; those two count.
         """
         matrices: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
         structures: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
@@ -164,26 +164,29 @@ class Bench:
     def _profiles(self, progress: Progress) -> dict[Design, Profile]:
         """Return times by part for each design."""
         designs = list(self._designs())
-        found: dict[Design, list[Profile]] = {design: [] for design in designs}
-        resting: dict[Design, list[Profile]] = {design: [] for design in designs}
-        open_ones, done = designs, 0
-        session, rest = self._session(self.space.dense()), Rest(PATIENT)
+        found: dict[Design, list[tuple[float, Profile]]] = {design: [] for design in designs}
+        session, rest = self._session(self.space.dense()), Rest(PATIENT, memory=None)
         dense = partial(session.run, self.request)
+
+        def resting(design: Design) -> list[Profile]:
+            return [profile for level, profile in found[design] if rest.was(level)]
+
+        open_ones, done = designs, 0
         for _ in range(ROUNDS):
-            for design in open_ones:
-                compressed = self.compress(design[0])
+            for configuration, mode in open_ones:
+                compressed = self.compress(configuration)
                 rest.come(dense)
                 with one_at_a_time():
-                    profile = self.blueprint.profile(compressed, design[1], self.request, REPEATS, dense)
-                    at_rest = rest.lasts(dense)
-                for kept in (found, resting)[: 1 + at_rest]:
-                    kept[design].append(profile)
+                    before = rest.look(dense)
+                    profile = self.blueprint.profile(compressed, mode, self.request, REPEATS, dense)
+                    found[configuration, mode].append((max(before, rest.look(dense)), profile))
                 done += 1
-                progress("timing each layer on the target", min(0.99, done / (2 * len(designs))))
-            open_ones = [design for design in designs if not _agree(resting[design])]
+                # After the second round, each may be the last.
+                progress("timing each layer on the target", 1 - 0.5 ** (done / len(designs)))
+            open_ones = [design for design in designs if not _agree(resting(design))]
         progress("timing each layer on the target", 1.0)
-        best = {design: _closest(resting[design] if len(resting[design]) > 1 else found[design]) for design in designs}
-        return {design: {name: (one[name] + other[name]) / 2 for name in one} for design, (one, other) in best.items()}
+        best = {d: _closest(resting(d) or [profile for _, profile in found[d]]) for d in designs}
+        return {d: {name: (one[name] + other[name]) / 2 for name in one} for d, (one, other) in best.items()}
 
     def _session(self, configuration: Configuration) -> Session:
         with tempfile.TemporaryDirectory() as folder:
@@ -214,9 +217,9 @@ class Bench:
 
 
 def _closest(profiles: Sequence[Mapping[str, float]]) -> tuple[Mapping[str, float], Mapping[str, float]]:
-    """Return the two shortest profiles that agree, or those that differ least."""
+    """Return the two shortest profiles that agree, or those that differ least; a single one twice."""
     ordered = sorted(profiles, key=lambda profile: sum(profile.values()))
-    pairs = list(itertools.pairwise(ordered))
+    pairs = list(itertools.pairwise(ordered)) or [(ordered[0], ordered[0])]
     return next((pair for pair in pairs if _apart(*pair) <= AGREEMENT), min(pairs, key=lambda pair: _apart(*pair)))
 
 

@@ -38,21 +38,29 @@ def test_patience_has_an_end_and_the_least_disturbed_counts(monkeypatch: pytest.
 
 
 def test_rest_is_waited_for_as_long_as_patience_lasts(monkeypatch: pytest.MonkeyPatch) -> None:
-    slept = told(monkeypatch, [9.0, 14.0, 10.0, *[14.0] * 9], [])
-    rest = Rest(share=0.5)
+    slept = told(monkeypatch, [9.0, 14.0, 10.0, *[14.0] * 30], [])
+    rest = Rest(share=0.1)
     rest.come(lambda: None)
     assert rest.level == 9.0 and not slept
-    slept.append(8.0)
+    slept.append(10.0)
     rest.come(lambda: None)
-    assert slept == [8.0, POLL]
+    assert slept == [10.0, POLL]
     rest.come(lambda: None)
-    assert PATIENCE <= sum(slept) - 8.0 - POLL < PATIENCE + POLL
+    # A tenth of the time, of which some was waited before.
+    assert 1.0 <= sum(slept) - 10.0 < 1.0 + 2 * POLL
+    slept.append(600.0)
+    before = sum(slept)
+    rest.come(lambda: None)
+    assert PATIENCE <= sum(slept) - before < PATIENCE + POLL
 
 
-def test_rest_lasts_while_the_dense_model_takes_no_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    told(monkeypatch, [14.0, 9.0, 10.0, 14.0], [])
-    rest = Rest()
-    assert [rest.lasts(lambda: None) for _ in range(4)] == [True, True, True, False]
+def test_what_was_at_rest_is_told_by_all_that_is_known_by_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    told(monkeypatch, [14.0, 9.0, *[14.0] * (2 * MEMORY)], [])
+    rest = Rest(memory=None)
+    assert rest.look(lambda: None) == 14.0 and rest.was(14.0)
+    for _ in range(2 * MEMORY + 1):
+        rest.look(lambda: None)
+    assert rest.level == 9.0 and rest.was(9.0 * AT_REST) and not rest.was(14.0)
 
 
 def test_nothing_is_waited_for_where_rest_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,9 @@ from slimfront.objectives.runtimes.parts import Parts, seconds
 from slimfront.objectives.stopwatch import settle
 from slimfront.studies.compressed import Form
 from slimfront.studies.encoding import Batch
+
+if TYPE_CHECKING:
+    import openvino as ov
 
 # Widths of the groups in which activations are quantized at run time; each must divide the weights' groups.
 DYNAMIC_GROUPS = (128, 64, 32)
@@ -65,7 +69,8 @@ def node_times(
 ) -> list[tuple[str, str, float]]:
     """Return name, type and time of each node that a request executes, in runs of the reference.
 
-    What a request takes beyond its nodes stands under the empty name.
+    What a request takes beyond its nodes stands under the empty name. OpenVINO tells the mean of all runs since the
+    model was compiled, the first one included, which takes many times as long: what earlier runs took is subtracted.
     """
     import openvino as ov
 
@@ -74,12 +79,20 @@ def node_times(
     for _ in range(WARM_UP):
         infer.infer(request)
         reference()
-    parts = Parts[tuple[str, str]]()
+    parts, before, spent, count = Parts[tuple[str, str]](), _means(infer), 0.0, 0
     for _ in range(repeats):
         parts.units.append(seconds(reference))
-        settle(lambda: infer.infer(request))
+        start = time.perf_counter()
+        count += settle(lambda: infer.infer(request)) + 1
         parts.walls.append(seconds(lambda: infer.infer(request)))
-        nodes = infer.profiling_info
-        parts.spent.append({(node.node_name, node.node_type): node.real_time.total_seconds() for node in nodes})
-    found, rest = parts.in_units()
+        spent += time.perf_counter() - start
+    after = _means(infer).items()
+    grown = {node: (mean - before.get(node, 0.0)) * WARM_UP / count for node, mean in after}
+    means = {node: max(0.0, mean + grown[node]) for node, mean in after}
+    found, rest = parts.shared_out(means, spent / count)
     return [*((name, kind, spent) for (name, kind), spent in found.items()), ("", "", rest)]
+
+
+def _means(infer: ov.InferRequest) -> dict[tuple[str, str], float]:
+    """Return the mean seconds of each node over all runs, by name and type."""
+    return {(node.node_name, node.node_type): node.real_time.total_seconds() for node in infer.profiling_info}
