@@ -60,7 +60,7 @@ def launch(
     study: StudyOrRun,
     run: Annotated[Path | None, typer.Option(help="The run folder; runs/NAME by default, or runs/NAME-TARGET.")] = None,
     trials: Annotated[int | None, typer.Option(help="Configurations to evaluate.")] = None,
-    timeout: Annotated[str | None, typer.Option(help="Longest time, such as 30m.")] = None,
+    timeout: Annotated[str | None, typer.Option(help="Longest time, such as 30m, what is prepared included.")] = None,
     budget: Annotated[str | None, typer.Option(help="Processor time of all trials, such as 2h.")] = None,
     target: Target = None,
     engine: Engine = None,

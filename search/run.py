@@ -138,7 +138,9 @@ class Run:
         trials = finished(records.trials())
         if not trials:
             raise NoFeasiblePoint(
-                "no trial has finished yet", where=str(self.folder), hint="let 'slimfront launch' run longer"
+                "no trial has finished yet",
+                where=str(self.folder),
+                hint="the same 'slimfront launch' goes on: what it prepared, which counts towards a timeout, is kept",
             )
         again, final = records.held_out(), records.final()
         if trials[0].kind != "dense":
