@@ -119,7 +119,7 @@ class Builder:
         if packing:
             sums.download[BASE] = sums.download[BASE] + packing.rest * frame
         for mode, times in sums.latency.items():
-            times[BASE] = times[BASE] + timing.rest.get(_precision(mode), 0.0)
+            times[BASE] = times[BASE] + timing.rest.get(_precision(mode), (0.0, 0.0))[0]
 
     def _stretch(self, stretch: Sequence[float]) -> Term:
         if not stretch:
@@ -173,7 +173,8 @@ class Builder:
         def spent(form: Form | None) -> float:
             if form is None:
                 return 0.0
-            return timing.matrix(name, self.runtime.kernel(form, mode), int(np.prod(form.shape)))
+            work = int(np.prod(form.shape))
+            return timing.matrix(name, self.runtime.kernel(form, mode), work) + timing.between(_precision(mode), work)
 
         return _apply(shaped, spent)
 

@@ -33,7 +33,7 @@ Json = dict[str, Any]
 Shapes = Mapping[str, tuple[int, ...]]
 Design = tuple[Configuration, str]
 Profile = dict[str, float]
-FILE, VERSION = "timing.json", 12
+FILE, VERSION = "timing.json", 13
 # Runs of a profile, most rounds over all designs, by how much the two closest of a design may differ.
 REPEATS, ROUNDS, AGREEMENT = 9, 5, 1.04
 
@@ -45,19 +45,24 @@ class Timing:
     Attributes:
         matrices: By matrix and kernel: the time without work, and per multiplied weight.
         structures: By structure and precision: the time without units, and per unit kept; a block is one unit.
-        rest: By precision: everything else.
+        rest: By precision: everything else, without work, and per multiplied weight of all matrices: what stands
+            between large ones finds the caches emptied.
         probes: Whole random configurations with their latency relative to the dense model's.
     """
 
     matrices: Mapping[str, Mapping[str, tuple[float, float]]]
     structures: Mapping[str, Mapping[str, tuple[float, float]]]
-    rest: Mapping[str, float]
+    rest: Mapping[str, tuple[float, float]]
     probes: Sequence[tuple[Mapping[str, Value], float]] = ()
 
     def matrix(self, name: str, kernel: str | None, work: int) -> float:
         """Return the time of a product; zero where the kernel was excluded or never measured."""
         start, slope = self.matrices.get(name, {}).get(kernel or "", (0.0, 0.0))
         return start + slope * work
+
+    def between(self, precision: str, work: int) -> float:
+        """Return what a product adds to the time of everything else."""
+        return self.rest.get(precision, (0.0, 0.0))[1] * work
 
     def structure(self, name: str, precision: str, units: int) -> float:
         """Return the time of what stands between a structure's matrices."""
@@ -112,7 +117,7 @@ class Bench:
             part: {name: {kind: _line(points) for kind, points in kinds.items()} for name, kinds in data[part].items()}
             for part in ("matrices", "structures")
         }
-        rest = {name: float(np.median(values)) for name, values in data["rest"].items()}
+        rest = {name: _line(points) for name, points in data["rest"].items()}
         return Timing(lines["matrices"], lines["structures"], rest, [(c, ratio) for c, ratio in data["probes"]])
 
     def modes(self) -> tuple[str, ...]:
@@ -140,10 +145,11 @@ class Bench:
         """
         matrices: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
         structures: dict[str, dict[str, list[Any]]] = defaultdict(lambda: defaultdict(list))
-        rest: dict[str, list[float]] = defaultdict(list)
+        rest: dict[str, list[list[float]]] = defaultdict(list)
         for (configuration, mode), times in self._profiles(progress).items():
             draft = self.space.draft(self.scores, configuration)
-            for name, form in self._products(draft).items():
+            products = self._products(draft)
+            for name, form in products.items():
                 kernel = self.runtime.kernel(form, mode)
                 matrices[name][str(kernel)].append([int(np.prod(form.shape)), times[name]])
             for structure in self.space.anatomy.structures:
@@ -151,7 +157,7 @@ class Bench:
                 structures[structure.name][draft.precision].append([units, times.get(structure.name, 0.0)])
             for block in self.space.anatomy.blocks:
                 structures[block.name][draft.precision].append([1, times.get(block.name, 0.0)])
-            rest[draft.precision].append(times[""])
+            rest[draft.precision].append([sum(int(np.prod(form.shape)) for form in products.values()), times[""]])
         probes = probed(
             self.space,
             self._session,
