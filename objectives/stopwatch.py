@@ -20,10 +20,10 @@ LEAST_ROUNDS, MOST_ROUNDS, SECONDS, RESAMPLES = 20, 120, 1.2, 500
 PRECISION = 0.02
 # Rounds of each half whose medians must agree before anything counts, how well, and how many halves there are at most.
 WARM_UP, AGREEMENT, MOST_HALVES = 3, 0.1, 6
-# Seconds for which a model runs before it is timed, once at least: the one before has just emptied the caches, and one
-# run of a small model does not fill them again. After the dense model's run, the second run of some of 2 ms took 1.0 to
-# 1.2 times as long as their third, that of one of 6 ms as long (two cores with AVX2).
-SETTLE = 0.005
+# Seconds for which a model runs before it is timed, once at least, and how often at most: the one before has just emptied
+# the caches, and one run of a small model does not fill them again. After the dense model's run, the second run of some
+# of 2 ms took 1.0 to 1.2 times as long as their third, that of one of 6 ms as long (two cores with AVX2).
+SETTLE, MOST_SETTLING = 0.005, 3
 # The share of its runs that a model is undisturbed in, on a machine that others use as well.
 LOWEST = 0.1
 # A place and a name that all users of the machine agree on, whatever TMPDIR says.
@@ -105,7 +105,7 @@ def _round(runs: Sequence[Run], rng: np.random.Generator) -> list[float]:
 def settle(run: Run) -> int:
     """Run untimed until the caches hold what a run needs, and return how often it ran."""
     stop, count = time.perf_counter() + SETTLE, 0
-    while not count or time.perf_counter() < stop:
+    while not count or (count < MOST_SETTLING and time.perf_counter() < stop):
         run()
         count += 1
     return count

@@ -20,7 +20,7 @@ from slimfront.studies.encoding import Requests
 RANDOM, SPREAD = 8, 0.25
 # How often each is timed while the machine is at rest, how often at most, and the share of the time that may be waited
 # for that: whole searches rely on these few.
-PASSES, MOST, PATIENT = 2, 4, 0.3
+PASSES, MOST, PATIENT = 2, 3, 0.3
 # So many are timed in the same rounds, beside the dense one, as long as the dense weights of all do not take more than
 # so many bytes.
 HEAT, ROOM = 4, 1 << 29

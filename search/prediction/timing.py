@@ -35,7 +35,7 @@ Design = tuple[Configuration, str]
 Profile = dict[str, float]
 FILE, VERSION = "timing.json", 13
 # Runs of a profile, most rounds over all designs, by how much the two closest of a design may differ.
-REPEATS, ROUNDS, AGREEMENT = 9, 5, 1.04
+REPEATS, ROUNDS, AGREEMENT = 9, 4, 1.04
 
 
 @dataclass(frozen=True)

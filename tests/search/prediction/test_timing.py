@@ -52,7 +52,7 @@ def test_two_rounds_are_enough_on_a_quiet_machine(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("first", [0, 1, 2, 3])
 def test_what_was_disturbed_does_not_count(monkeypatch: pytest.MonkeyPatch, first: int) -> None:
     """Whenever the neighbour comes and goes, also before anything is known of the machine at rest."""
-    times, profiles, _ = profiled(monkeypatch, lambda tick: first <= tick % 16 < first + 7 or tick < 5)
+    times, profiles, _ = profiled(monkeypatch, lambda tick: first <= tick % 16 < first + 6 or tick < 5)
     assert times == {1.0} and profiles > 2 * len(DESIGNS)
 
 
