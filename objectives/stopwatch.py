@@ -20,7 +20,7 @@ LEAST_ROUNDS, MOST_ROUNDS, SECONDS, RESAMPLES = 20, 120, 1.2, 500
 PRECISION = 0.02
 # Rounds of each half whose medians must agree before anything counts, how well, and how many halves there are at most.
 WARM_UP, AGREEMENT, MOST_HALVES = 3, 0.1, 6
-# Seconds for which a model runs before it is timed, once at least, and how often at most: the one before has just emptied
+# Seconds for which a model runs before it is timed, once at least, and how often at most: the one before just emptied
 # the caches, and one run of a small model does not fill them again. After the dense model's run, the second run of some
 # of 2 ms took 1.0 to 1.2 times as long as their third, that of one of 6 ms as long (two cores with AVX2).
 SETTLE, MOST_SETTLING = 0.005, 3
