@@ -98,8 +98,8 @@ class Material:
             spread: Whether each has a strength of its own, around which its levels lie, instead of levels that are
                 all equally likely: those crowd at the mean of every objective.
         """
-        rng, found = random.Random(seed), []
-        dense = self.space.dense()
+        rng, dense = random.Random(seed), self.space.dense()
+        found: list[Configuration] = []
         while len(found) < count:
             strength = rng.random()
             values = {}

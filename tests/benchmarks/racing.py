@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -27,7 +27,9 @@ from slimfront.studies.schema import Study
 from tests.benchmarks.material import SENTENCES, Material, quickstart
 from tests.benchmarks.table import write
 
-SEARCHES, CANDIDATES = 1000, 60
+SEARCHES = 1000
+# Random candidates of a search: as many as the shipped study has trials, and what hours of it have.
+LENGTHS = (60, 120, 240)
 Logits = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
@@ -42,35 +44,54 @@ class Candidate:
     accuracy: float
 
 
-def answers(material: Material, folder: Path, configurations: Sequence[Configuration]) -> list[Candidate]:
+@cache
+def shared() -> Material:
+    """Return the material of this process."""
+    return Material(quickstart(sentences=SENTENCES))
+
+
+def answer(folder: Path, configuration: Configuration) -> Logits:
+    """Return the logits that a configuration's artifact really gives, ``(sentences, classes)``, and keep them."""
+    evaluator = shared().evaluator
+    examples = evaluator.subject.search
+    place = folder / f"{configuration.sha256[:16]}-{examples.fingerprint()[:16]}.npy"
+    if not place.exists():
+        session = evaluator.runtime.load(evaluator.lower(configuration, folder / f"artifact-{os.getpid()}"))
+        told = read(session, examples, groups_of(shared().study, examples))
+        np.save(place, np.stack([told[index] for index in range(len(examples))]))
+    logits: Logits = np.load(place)
+    return logits
+
+
+def gather(folder: Path, configurations: Sequence[Configuration]) -> list[Candidate]:
     """Return candidates whose answers were really given, by the artifacts."""
-    evaluator, found = material.evaluator, []
-    told, examples = material.predictor.predict(configurations), evaluator.subject.search
-    sentences = examples.fingerprint()[:16]
-    for number, configuration in enumerate(configurations):
-        place = folder / f"{configuration.sha256[:16]}-{sentences}.npy"
-        if not place.exists():
-            session = evaluator.runtime.load(evaluator.lower(configuration, folder / "artifact"))
-            logits = read(session, examples, groups_of(material.study, examples))
-            np.save(place, np.stack([logits[index] for index in range(len(examples))]))
+    labels, found = shared().evaluator.subject.search.labels, []
+    told = shared().predictor.predict(configurations)
+    with pool() as workers:
+        for number, logits in enumerate(workers.map(partial(answer, folder), configurations)):
+            accuracy = float((logits.argmax(axis=1) == labels).mean())
+            found.append(Candidate(float(told.size[number]), float(told.latency[number]), logits, accuracy))
             print(f"  {number + 1} of {len(configurations)}", file=sys.stderr, flush=True)
-        answer = np.load(place)
-        accuracy = float((answer.argmax(axis=1) == examples.labels).mean())
-        found.append(Candidate(float(told.size[number]), float(told.latency[number]), answer, accuracy))
     return found
+
+
+def pool() -> ProcessPoolExecutor:
+    """Return a process for each core."""
+    return ProcessPoolExecutor(len(os.sched_getaffinity(0)), get_context("spawn"))
 
 
 @dataclass
 class Outcome:
-    """What one simulated search spent and kept."""
+    """What one simulated search spent and kept; shares are of what it would have without races."""
 
-    sentences: int
+    sentences: float
     volume: float
     dropped: int
     members: int
     stopped: int
     missed: int
     beaten: int
+    trials: int
 
 
 def search(
@@ -81,14 +102,16 @@ def search(
     groups: Sequence[Sequence[int]],
     first: int,
     surely: float,
+    length: int,
     seed: int,
 ) -> Outcome:
-    """Search as a run does: the dense model, the other uniform settings, then the rest in a random order."""
+    """Search as a run does: the dense model, the other uniform settings, then some of the rest in a random order."""
     rng = np.random.default_rng(seed)
+    drawn = [*range(first), *(first + rng.permutation(len(candidates) - first)[:length]).tolist()]
     most = margin(study, candidates)
     bound = Bar(0, candidates[0].accuracy - most)
     complete, read, stopped, missed, beaten = [0], 0, 0, 0, 0
-    for number in [*range(1, first), *(first + rng.permutation(len(candidates) - first)).tolist()]:
+    for number in drawn[1:]:
         own = candidates[number]
         bars = [
             Bar(n, candidates[n].accuracy)
@@ -101,20 +124,22 @@ def search(
         race = Race(candidates[0].logits, labels, study.search.delta, int(rng.integers(2**31)), others, groups)
         told: list[int] = []
 
-        def answer(positions: Sequence[int], told: list[int] = told, own: Candidate = own) -> Logits:
+        def tell(positions: Sequence[int], told: list[int] = told, own: Candidate = own) -> Logits:
             told.extend(positions)
             return own.logits[list(positions)]
 
         beaten += own.accuracy < bar.accuracy
-        if race.run(answer, bar):
+        if race.run(tell, bar):
             stopped += len(told) < len(labels)
             missed += own.accuracy > race.upper_bound() + 1e-9
         else:
             complete.append(number)
         read += len(told)
-    true = front(candidates, range(len(candidates)), most)
-    kept = volume(box, candidates, complete, most)
-    return Outcome(read, kept, len(set(true) - set(complete)), len(true), stopped, missed, beaten)
+    true = front(candidates, drawn, most)
+    kept = volume(box, candidates, complete, most) / volume(box, candidates, drawn, most)
+    trials = len(drawn) - 1
+    spent = read / trials / len(labels)
+    return Outcome(spent, kept, len(set(true) - set(complete)), len(true), stopped, missed, beaten, trials)
 
 
 def groups_of(study: Study, examples: Encoded) -> list[list[int]]:
@@ -146,43 +171,62 @@ def volume(box: Box, candidates: Sequence[Candidate], numbers: Sequence[int], mo
     return box.hypervolume([{"size": p.size, "latency": p.latency, "accuracy": p.accuracy} for p in points])
 
 
+def figures(found: Sequence[Outcome]) -> list[str]:
+    """Return the column of some searches of one length."""
+    members, dropped = sum(one.members for one in found), sum(one.dropped for one in found)
+    stopped, missed = sum(one.stopped for one in found), sum(one.missed for one in found)
+    trials, beaten = sum(one.trials for one in found), sum(one.beaten for one in found)
+    return [
+        f"{100 * (1 - np.mean([one.sentences for one in found])):.1f} %",
+        f"{100 * beaten / trials:.1f} %",
+        f"{100 * np.mean([one.volume for one in found]):.2f} %",
+        f"{100 * min(one.volume for one in found):.2f} %",
+        f"{100 * dropped / members:.2f} % ({dropped} of {members})",
+        f"{100 * np.mean([one.dropped > 0 for one in found]):.1f} %",
+        f"{100 * stopped / trials:.1f} %",
+        f"{100 * missed / stopped:.2f} %",
+    ]
+
+
+ROWS = (
+    "sentences spared",
+    "candidates that are beaten, of which something can be spared",
+    "hypervolume kept, mean",
+    "hypervolume kept, worst search",
+    "true front members dropped",
+    "searches that dropped any",
+    "candidates stopped before all was read",
+    "of those, truly above the bound that was stated",
+)
+
+
 def main(folder: Path) -> None:
     """Run the benchmark in a folder."""
-    study = quickstart(sentences=SENTENCES)
-    material = Material(study)
-    folder = folder / "racing"
+    material, folder = shared(), folder / "racing"
+    study = material.study
     folder.mkdir(parents=True, exist_ok=True)
     uniform = [c for c in material.space.uniform() if not c.get("distillation/steps")]
-    candidates = answers(material, folder, [*uniform, *material.draw(CANDIDATES, 2)])
+    candidates = gather(folder, [*uniform, *material.draw(max(LENGTHS), 2)])
     examples = material.evaluator.subject.search
     labels, groups = examples.labels, groups_of(study, examples)
     dense = {"size": candidates[0].size, "latency": candidates[0].latency, "accuracy": candidates[0].accuracy}
     directions = {"size": "minimize", "latency": "minimize", "accuracy": "maximize"}
     box = Box.of({name: {"direction": d} for name, d in directions.items()}, dense, check_names(study))
     spread = material.predictor.tables.spread
-    one_search = partial(search, study, box, candidates, labels, groups, len(uniform), 1 - SURELY * spread)
-    with ProcessPoolExecutor(len(os.sched_getaffinity(0)), get_context("spawn")) as pool:
-        found = list(pool.map(one_search, range(SEARCHES), chunksize=20))
-    everything = (len(candidates) - 1) * len(labels)
-    whole = volume(box, candidates, range(len(candidates)), margin(study, candidates))
-    members, dropped = sum(one.members for one in found), sum(one.dropped for one in found)
-    beaten = float(np.mean([one.beaten for one in found])) / (len(candidates) - 1)
-    stopped, missed = sum(one.stopped for one in found), sum(one.missed for one in found)
-    rows = [
-        ["sentences spared", f"{100 * (1 - np.mean([one.sentences for one in found]) / everything):.1f} %"],
-        ["candidates that are beaten, of which something can be spared", f"{100 * beaten:.1f} %"],
-        ["hypervolume kept, mean", f"{100 * np.mean([one.volume for one in found]) / whole:.2f} %"],
-        ["hypervolume kept, worst search", f"{100 * min(one.volume for one in found) / whole:.2f} %"],
-        ["true front members dropped", f"{100 * dropped / members:.2f} % ({dropped} of {members})"],
-        ["searches that dropped any", f"{100 * np.mean([one.dropped > 0 for one in found]):.1f} %"],
-        ["candidates stopped before all was read", f"{100 * stopped / len(found) / (len(candidates) - 1):.1f} %"],
-        ["of those, truly above the bound that was stated", f"{100 * missed / stopped:.2f} %"],
-    ]
+    columns = []
+    with pool() as workers:
+        for length in LENGTHS:
+            one_search = partial(
+                search, study, box, candidates, labels, groups, len(uniform), 1 - SURELY * spread, length
+            )
+            columns.append(figures(list(workers.map(one_search, range(SEARCHES), chunksize=20))))
+            print(f"  searches of {length}: done", file=sys.stderr, flush=True)
     text = f"""
-{SEARCHES} simulated searches over the same {len(candidates)} configurations ({len(uniform)} uniform ones first, as in a
-run, then {CANDIDATES} random ones, none recovered), the random ones and the sentences in another order each time.
-All answers are the artifacts' own; latencies are the predicted ones, whose error is {100 * spread:.0f} %.
+{SEARCHES} simulated searches of each length: the {len(uniform)} uniform configurations first, as in a run, then random
+ones, drawn from {max(LENGTHS)} (none recovered), these and the sentences in another order each time.
+All answers are the artifacts' own; latencies are the predicted ones, whose error is {100 * spread:.1f} %.
 The {len(labels)} sentences are read in groups of {len(groups[0])}. delta = {study.search.delta}: the chance, at most,
 that a trial which belongs to the front is stopped.
 """
-    write("racing", "Racing", text, ("what", "figure"), rows)
+    header = ("what", *(f"{length} random candidates" for length in LENGTHS))
+    write("racing", "Racing", text, header, [list(row) for row in zip(ROWS, *columns, strict=True)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from slimfront.search.choosing import PACKED
 from slimfront.search.evaluator import Evaluator, Reference
 from slimfront.search.guide import follow, guide
 from slimfront.search.prediction import Predictor
+from slimfront.search.prediction.building import Builder
+from slimfront.search.prediction.timing import Timing
 from slimfront.search.racing import LOGITS, Bar
 from slimfront.search.recovery.distil import distil
 from slimfront.search.sensitivity import sensitivities
@@ -125,6 +128,24 @@ def test_latency_is_relative_to_dense_and_falls_with_the_work(prepared: Prepared
     dense, *_ = predict([space.dense()]).latency
     assert 0.5 < dense < 2 and (predict(prepared.draw(30)).latency > 0).all()
     assert 0 <= prepared.predictor.tables.spread < 1
+
+
+def test_what_stands_between_products_takes_longer_the_more_they_multiply(prepared: Prepared) -> None:
+    """Against the shapes of what is really compressed."""
+    evaluator, space = prepared.evaluator, prepared.space
+    shapes = {name: tuple(value.shape) for name, value in evaluator.subject.module.named_parameters()}
+    builder = Builder(space, evaluator.scores, evaluator.runtime, evaluator.blueprint, shapes)
+    modes = tuple(prepared.predictor.tables.latency)
+    nothing = {name: [0.0] * len(domain.values) for name, domain in space.domains.items()}
+    precision, start, slope = space.capabilities.precisions[0], 0.1, 1e-6
+    tables = builder.build(Timing({}, {}, {precision: (start, slope)}), modes, nothing, (), None)
+    works = []
+    for configuration in [space.dense(), *space.uniform(), *prepared.draw(8)]:
+        tensors = evaluator.compress(configuration).tensors
+        works.append(sum(math.prod(tensors[n].shape) for n in evaluator.blueprint.products if n in tensors))
+        (told,) = tables.times(tables.levels([configuration]), [next(m for m in modes if m.startswith(precision))])
+        assert told == pytest.approx(start + slope * works[-1])
+    assert max(works) > 2 * min(works) > 0
 
 
 def test_tables_are_read_from_the_cache(prepared: Prepared) -> None:
