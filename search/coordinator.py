@@ -83,7 +83,7 @@ class Coordinator:
         self._handed: set[int] = set()
         self._looked = time.monotonic()
         self._abandoned = deque(self._left())
-        self._began, self._before = time.monotonic(), [now for _, now in self._goals()]
+        self._began, self._before = time.monotonic(), {name: now for name, (_, now) in self._goals().items()}
         for trial in trials:
             self._tell(trial)
 
@@ -168,7 +168,8 @@ class Coordinator:
 
     def progress(self) -> Progress:
         """Return how far the search is."""
-        ledger = self._ledger
+        ledger, shares = self._ledger, self._shares()
+        limit = max(shares, key=shares.__getitem__)
         best = f"front of {len(ledger.front)}, hypervolume {ledger.hypervolume():.3f}" if ledger.dense else ""
         return Progress(
             self._done(),
@@ -176,7 +177,8 @@ class Coordinator:
             ledger.cached,
             ledger.count("failed"),
             ledger.count("stopped"),
-            min(1.0, max(self._shares())),
+            min(1.0, shares[limit]),
+            limit,
             self._remaining(),
             best,
             tuple(ledger.leaders(LEADERS)),
@@ -190,28 +192,28 @@ class Coordinator:
     def _done(self) -> int:
         return sum(self._ledger.count(state) for state in ("complete", "stopped", "failed")) - self._ledger.cached
 
-    def _goals(self) -> list[tuple[float, float]]:
+    def _goals(self) -> dict[str, tuple[float, float]]:
         """Return where the search ends, and where it is: in trials and, where there is a budget, in CPU seconds."""
         settings = self._run.study.search
-        budget = [] if settings.budget is None else [(seconds(settings.budget), self._ledger.cpu)]
-        return [(settings.trials, self._done()), *budget]
+        budget = {} if settings.budget is None else {"CPU budget": (seconds(settings.budget), self._ledger.cpu)}
+        return {"trials": (settings.trials, self._done()), **budget}
 
-    def _shares(self) -> list[float]:
+    def _shares(self) -> dict[str, float]:
         """Return which share is spent of the trials, and of the CPU budget and of the time where they are limited."""
-        shares = [now / goal for goal, now in self._goals()]
+        shares = {name: now / goal for name, (goal, now) in self._goals().items()}
         if self._deadline is not None:
-            shares.append((time.monotonic() - self._began) / max(self._deadline - self._began, 1e-9))
+            shares["time"] = (time.monotonic() - self._began) / max(self._deadline - self._began, 1e-9)
         return shares
 
     def _closing(self) -> bool:
         """Return whether the time or the CPU budget is about to end; what a number of trials costs nobody can tell."""
-        return max(self._shares()[1:], default=0.0) >= 1 - CLOSING
+        return max((share for name, share in self._shares().items() if name != "trials"), default=0.0) >= 1 - CLOSING
 
     def _remaining(self) -> float | None:
         """Return the seconds left at the present pace, but no more than the deadline leaves."""
         spent = time.monotonic() - self._began
-        goals = zip(self._goals(), self._before, strict=True)
-        left = [(goal - now) * spent / (now - before) for (goal, now), before in goals if now > before]
+        goals = [(goal, now, self._before[name]) for name, (goal, now) in self._goals().items()]
+        left = [(goal - now) * spent / (now - before) for goal, now, before in goals if now > before]
         if not left:
             return None
         return max(0.0, min(left if self._deadline is None else [*left, self._deadline - time.monotonic()]))

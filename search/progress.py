@@ -76,9 +76,10 @@ class Display:
             self._show(told, progress.share, left)
         else:
             best = f": {progress.best}" if progress.best else ""
-            self._show(", ".join([told, *extra, *([left] if left else [])]) + best, progress.share)
+            limit = "" if progress.limit == "trials" else f" of the {progress.limit}"
+            self._show(", ".join([told, *extra, *([left] if left else [])]) + best, progress.share, limit=limit)
 
-    def _show(self, text: str, share: float, left: str = "") -> None:
+    def _show(self, text: str, share: float, left: str = "", limit: str = "") -> None:
         stage = text.split(",")[0].split(" of ")[0].rstrip("0123456789 ")
         left = left or self._left(stage, share)
         if self._live:
@@ -86,7 +87,7 @@ class Display:
                 self._bars.reset(self._task, description=text, left=left)
             self._bars.update(self._task, description=text, completed=min(share, 1.0), left=left)
         elif stage != self._stage or share >= 1 or time.monotonic() - self._said > EVERY_S:
-            print(f"{text} ({share:.0%}{left and f', {left}'})", file=sys.stderr, flush=True)
+            print(f"{text} ({share:.0%}{limit}{left and f', {left}'})", file=sys.stderr, flush=True)
             self._said = time.monotonic()
         if stage != self._stage:
             self._began = time.monotonic(), share

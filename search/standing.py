@@ -21,7 +21,8 @@ class Progress:
         cached: Duplicates answered from the records.
         failed: Trials that failed.
         stopped: Trials that were stopped early.
-        share: How much of the trials, of the CPU budget or of the time is spent, whichever is most.
+        share: How much of what limits the search is spent.
+        limit: What limits it: ``trials``, ``CPU budget`` or ``time``, whichever is spent most.
         remaining: Seconds that the search is still going to take, or None while that cannot be told.
         best: A line about the front.
         leaders: A few of the front's points that keep the constraints, the smallest first.
@@ -36,6 +37,7 @@ class Progress:
     failed: int
     stopped: int
     share: float
+    limit: str
     remaining: float | None
     best: str
     leaders: tuple[Trial, ...] = ()

@@ -10,7 +10,7 @@ from typing import Any
 
 from slimfront.studies.columns import Columns, read_columns
 from slimfront.studies.errors import StudyError, nearest
-from slimfront.studies.matching import places
+from slimfront.studies.matching import places, telling
 from slimfront.studies.reader import parse_text
 from slimfront.studies.tables import SUFFIXES
 
@@ -81,6 +81,7 @@ def draft_study(
         text=text,
         text_pair=text_pair,
         label=label,
+        classes=[scalar(name) for name in telling(_classes(config))],
         labels=_as_trained(config, columns),
         group=group,
         train=_training(config, columns),
@@ -154,11 +155,16 @@ def _training(config: dict[str, Any], columns: Columns | None) -> str:
 
 def _as_trained(config: dict[str, Any], columns: Columns | None) -> list[str]:
     """Return the data's labels in the order of the checkpoint's classes; nothing where those have other names."""
+    labels = columns.labels if columns else ()
+    order = places(_classes(config), labels)
+    return [labels[place] for place in order or ()]
+
+
+def _classes(config: dict[str, Any]) -> list[str]:
+    """Return what the checkpoint calls its classes, in their order; nothing where it does not say."""
     named = config["id2label"] if isinstance(config.get("id2label"), dict) else {}
     numbered = {int(key): str(name) for key, name in named.items() if key.isdecimal()}
-    labels = columns.labels if columns else ()
-    order = places([numbered[number] for number in sorted(numbered)], labels)
-    return [labels[place] for place in order or ()]
+    return [numbered[number] for number in sorted(numbered)]
 
 
 def _length(words: int) -> int:

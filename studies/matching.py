@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 
@@ -11,3 +12,8 @@ def places(labels: Sequence[str], names: Sequence[str]) -> list[int] | None:
     if sorted(own) != sorted(wanted) or len(set(own)) < len(own):
         return None
     return [own.index(label) for label in wanted]
+
+
+def telling(names: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of a checkpoint's classes, or nothing where they are only numbered."""
+    return () if all(re.fullmatch(r"LABEL_\d+|\d+", name) for name in names) else tuple(names)

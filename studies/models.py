@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import inspect
 import io
-import re
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 from slimfront.studies.encoding import INPUTS
 from slimfront.studies.errors import StudyError, one_line
+from slimfront.studies.matching import telling
 from slimfront.studies.schema import ModelSpec
 from slimfront.studies.sources import locate
 from torch import nn
@@ -115,9 +115,7 @@ def load_model(spec: ModelSpec, labels: tuple[str, ...]) -> tuple[nn.Module, lis
         # A classifier reads a sentence once; a decoder's cache would only stand in the way of its conversion.
         model.config.use_cache = False
     mismatched = [str(entry[0]) for entry in info.get("mismatched_keys", ())]
-    names = tuple(str(name) for _, name in sorted((config.id2label or {}).items()))
-    if all(re.fullmatch(r"LABEL_\d+|\d+", name) for name in names):
-        names = ()
+    names = telling([str(name) for _, name in sorted((config.id2label or {}).items())])
     return with_linear_layers(model).eval(), sorted({*map(str, info["missing_keys"]), *mismatched}), names
 
 

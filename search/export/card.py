@@ -28,7 +28,7 @@ print({labels}[{run}.argmax()])
 ```"""
 AUTO_TOKENIZER = """\
 tokenizer = AutoTokenizer.from_pretrained(folder)
-batch = tokenizer("a gripping film", truncation=True, max_length={max_tokens}, return_tensors="{tensors}")"""
+batch = tokenizer("a text like yours", truncation=True, max_length={max_tokens}, return_tensors="{tensors}")"""
 VERIFY = """\
 `slimfront verify .` loads this folder in a fresh process and compares bytes, predictions and accuracy
 with `record.json`. `examples.jsonl` holds the texts for it; delete it if they must not be shipped."""

@@ -57,7 +57,7 @@ class ExecuTorchExporter(Converted):
             versions=("executorch", "tokenizers"),
             imports="import torch\nfrom executorch.runtime import Runtime\nfrom tokenizers import Tokenizer",
             load='method = Runtime.get().load_program(f"{folder}/' + FILE + '").load_method("forward")',
-            read='text = Tokenizer.from_file(f"{{folder}}/tokenizer.json").encode("a gripping film")\n'
+            read='text = Tokenizer.from_file(f"{{folder}}/tokenizer.json").encode("a text like yours")\n'
             f"batch = [torch.tensor([values[:{{max_tokens}}]]) for values in ({made},)]",
             run="method.execute(batch)[0]",
             notes=f"The program takes one text at a time, as {', '.join(names)}, of 2 tokens to the longest length; "

@@ -19,7 +19,7 @@ from torch.export import Dim
 
 FILE = "model.pt2"
 READ = """\
-text = Tokenizer.from_file(f"{{folder}}/tokenizer.json").encode("a gripping film")
+text = Tokenizer.from_file(f"{{folder}}/tokenizer.json").encode("a text like yours")
 made = {{"input_ids": text.ids, "attention_mask": text.attention_mask, "token_type_ids": text.type_ids}}
 batch = {{name: torch.tensor([made[name][:{max_tokens}]]) for name in program.graph_signature.user_inputs}}"""
 

@@ -43,7 +43,8 @@ def told(trials: int) -> Progress:
     ledger = Ledger(OBJECTIVES, [trial(number, *row) for number, row in enumerate(VALUES[:trials])], limits)
     words = tuple(f"{name} {limit.text}" for name, limit in limits.items())
     leaders = tuple(ledger.leaders(3))
-    return Progress(trials, 12, 1, 0, 2, trials / 12, 100.0, "front of 4", leaders, ledger.dense, OBJECTIVES, words)
+    share, best = trials / 12, "front of 4"
+    return Progress(trials, 12, 1, 0, 2, share, "trials", 100.0, best, leaders, ledger.dense, OBJECTIVES, words)
 
 
 def shown(progress: Progress) -> str:
@@ -76,8 +77,10 @@ def test_elsewhere_there_are_sober_lines(capsys: pytest.CaptureFixture[str]) -> 
     with Display() as listener:
         listener.stage("scoring heads", 0.5)
         listener.trial(told(4))
+        listener.trial(replace(told(4), share=1.0, limit="time", remaining=None))
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
         "scoring heads (50%)",
         "trial 4 of 12, 1 answered from the records, 2 stopped early, 2 min left: front of 4 (33%)",
+        "trial 4 of 12, 1 answered from the records, 2 stopped early: front of 4 (100% of the time)",
     ]

@@ -39,6 +39,20 @@ def test_a_draft_is_a_study_that_validates(
     assert again.returncode == 2 and "already there" in again.stderr and (tmp_path / "reviews.yaml").read_text() == text
 
 
+def test_a_draft_says_where_the_checkpoint_calls_its_classes_something_else(
+    encoder_folder: Callable[[str], Path], reviews: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(encoder_folder("bert"), folder)
+    config = json.loads((folder / "config.json").read_text())
+    for names, said in ((("NEG\nATIVE", "POSITIVE"), True), (("LABEL_0", "LABEL_1"), False)):
+        told = {"id2label": {str(n): name for n, name in enumerate(names)}, "label2id": {}}
+        (folder / "config.json").write_text(json.dumps(config | told))
+        _, text = draft_study(str(folder), str(reviews))
+        assert parse_text(text, "x").data.labels is None and "# labels: [fresh, rotten]" in text
+        assert ('have other names, "NEG\\U0000000aATIVE", POSITIVE: list' in text) is said
+
+
 def test_labels_are_listed_in_the_order_of_the_checkpoint(
     encoder_folder: Callable[[str], Path], reviews: Path, tmp_path: Path
 ) -> None:
