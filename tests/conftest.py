@@ -49,6 +49,24 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _brief() -> Iterator[None]:
+    """Preparations in this process and its forks; a nursery's see to that themselves."""
+    from tests.haste import hurry
+
+    with pytest.MonkeyPatch.context() as patch:
+        hurry(patch)
+        yield
+
+
+@pytest.fixture
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Time layers and models as a user's search does."""
+    from tests.haste import take_time
+
+    take_time(monkeypatch)
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _forked_workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Workers that have their libraries already; only Linux has the sockets that ask for them."""
     if sys.platform != "linux":

@@ -15,8 +15,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, NoReturn
 
+import pytest
 from slimfront.search import remote
 from slimfront.search.worker import Server, _imported, main
+
+from tests.haste import hurry
 
 Spawn = Callable[[dict[str, str]], "subprocess.Popen[str] | Child"]
 # Libraries read these when they are imported.
@@ -98,6 +101,7 @@ def _early(environment: dict[str, str]) -> dict[str, str]:
 def _serve(place: Path) -> None:
     """Fork whenever somebody asks, until the process that started this one ends."""
     _imported(Server(sys.stdout))
+    hurry(pytest.MonkeyPatch())
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     # It is there when it is ready.

@@ -21,6 +21,7 @@ from slimfront.studies.space import BitsSpec, DistillationSpec, SpaceSpec
 
 from tests.conftest import example_inputs, make_encoder
 
+pytestmark = pytest.mark.usefixtures("unhurried")
 SPACE = Space(
     SpaceSpec(bits=BitsSpec(levels=(2, 4, 8, 32), granularity="layer"), distillation=DistillationSpec(steps=(0, 10))),
     walk(make_encoder("bert"), example_inputs()),

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from slimfront.search.prediction.timing import ROUNDS, Bench, _agree, _closest
 
+pytestmark = pytest.mark.usefixtures("unhurried")
 DESIGNS: list[Any] = [(f"design {number}", "f32") for number in range(4)]
 
 
