@@ -46,8 +46,8 @@ def outcomes(folder: Path) -> list[tuple[Any, ...]]:
 
 def test_ray_evaluates_what_local_processes_do(study_file: StudyFile, tmp_path: Path) -> None:
     path = study_file(trials=5)
-    for engine in ("optuna", "ray"):
-        done = slimfront("launch", path, "--run", tmp_path / engine, "--engine", engine)
+    for engine, run in (("optuna", forked), ("ray", slimfront)):
+        done = run("launch", path, "--run", tmp_path / engine, "--engine", engine)
         assert done.returncode == 0, done.stderr
     assert outcomes(tmp_path / "ray") == outcomes(tmp_path / "optuna")
     front = Run.open(tmp_path / "ray").front()
