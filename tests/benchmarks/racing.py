@@ -27,9 +27,8 @@ from slimfront.studies.schema import Study
 from tests.benchmarks.material import SENTENCES, Material, quickstart
 from tests.benchmarks.table import write
 
-SEARCHES = 1000
-# Random candidates of a search: as many as the shipped study has trials, and what hours of it have.
-LENGTHS = (60, 120, 240)
+# Simulated searches by the number of random candidates: as many as the shipped study has trials, and as hours of it.
+SEARCHES = {60: 1000, 240: 250}
 Logits = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
@@ -206,7 +205,7 @@ def main(folder: Path) -> None:
     study = material.study
     folder.mkdir(parents=True, exist_ok=True)
     uniform = [c for c in material.space.uniform() if not c.get("distillation/steps")]
-    candidates = gather(folder, [*uniform, *material.draw(max(LENGTHS), 2)])
+    candidates = gather(folder, [*uniform, *material.draw(max(SEARCHES), 2)])
     examples = material.evaluator.subject.search
     labels, groups = examples.labels, groups_of(study, examples)
     dense = {"size": candidates[0].size, "latency": candidates[0].latency, "accuracy": candidates[0].accuracy}
@@ -215,18 +214,19 @@ def main(folder: Path) -> None:
     spread = material.predictor.tables.spread
     columns = []
     with pool() as workers:
-        for length in LENGTHS:
+        for length, count in SEARCHES.items():
             one_search = partial(
                 search, study, box, candidates, labels, groups, len(uniform), 1 - SURELY * spread, length
             )
-            columns.append(figures(list(workers.map(one_search, range(SEARCHES), chunksize=20))))
+            columns.append(figures(list(workers.map(one_search, range(count), chunksize=10))))
             print(f"  searches of {length}: done", file=sys.stderr, flush=True)
     text = f"""
-{SEARCHES} simulated searches of each length: the {len(uniform)} uniform configurations first, as in a run, then random
-ones, drawn from {max(LENGTHS)} (none recovered), these and the sentences in another order each time.
+{" and ".join(map(str, SEARCHES.values()))} simulated searches: the {len(uniform)} uniform configurations first, as
+in a run, then random ones, drawn from {max(SEARCHES)} (none recovered), these and the sentences in another order each
+time.
 All answers are the artifacts' own; latencies are the predicted ones, whose error is {100 * spread:.1f} %.
 The {len(labels)} sentences are read in groups of {len(groups[0])}. delta = {study.search.delta}: the chance, at most,
 that a trial which belongs to the front is stopped.
 """
-    header = ("what", *(f"{length} random candidates" for length in LENGTHS))
+    header = ("what", *(f"{length} random candidates" for length in SEARCHES))
     write("racing", "Racing", text, header, [list(row) for row in zip(ROWS, *columns, strict=True)])

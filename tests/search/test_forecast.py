@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from slimfront.search.forecast import Floats, Forecaster, Ints, margins, stratified_mean
+from scipy.stats import t as student
+from slimfront.search.forecast import Floats, Forecaster, Ints, _density, margins, stratified_mean
 
 TOTAL = 500
 
@@ -24,6 +25,12 @@ def test_a_margin_is_positive_exactly_where_the_label_is_predicted(classes: int,
     found = margins(logits, labels)
     assert ((found > 0) == (logits.argmax(axis=1) == labels)).all()
     assert np.allclose(margins(logits + 3.0, labels), found, atol=1e-5)
+
+
+@given(st.floats(1, 1e5), st.floats(-50, 50))
+def test_the_density_is_that_of_student(freedom: float, place: float) -> None:
+    expected = float(student.pdf(place, freedom))
+    assert _density(np.array([place]), freedom)[0] == pytest.approx(expected, rel=1e-7, abs=1e-300)
 
 
 @settings(max_examples=30, deadline=None)
