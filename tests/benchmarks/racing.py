@@ -28,7 +28,7 @@ from tests.benchmarks.material import SENTENCES, Material, quickstart
 from tests.benchmarks.table import write
 
 # Simulated searches by the number of random candidates: as many as the shipped study has trials, and as hours of it.
-SEARCHES = {60: 1000, 240: 250}
+SEARCHES = {60: 1000, 240: 250, 480: 100}
 Logits = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
@@ -221,7 +221,7 @@ def main(folder: Path) -> None:
             columns.append(figures(list(workers.map(one_search, range(count), chunksize=10))))
             print(f"  searches of {length}: done", file=sys.stderr, flush=True)
     text = f"""
-{" and ".join(map(str, SEARCHES.values()))} simulated searches: the {len(uniform)} uniform configurations first, as
+{", ".join(map(str, SEARCHES.values()))} simulated searches: the {len(uniform)} uniform configurations first, as
 in a run, then random ones, drawn from {max(SEARCHES)} (none recovered), these and the sentences in another order each
 time.
 All answers are the artifacts' own; latencies are the predicted ones, whose error is {100 * spread:.1f} %.
