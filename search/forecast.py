@@ -119,7 +119,7 @@ class Forecaster:
 
 
 def _density(places: Floats, freedom: float) -> Floats:
-    """Return Student's density; that of scipy.stats takes longer than all else in a forecast."""
+    """Return Student's density; that of scipy.stats spends most of its time on its arguments."""
     scale = np.exp(-betaln(freedom / 2, 0.5)) / np.sqrt(freedom)
     found: Floats = scale * (1 + places**2 / freedom) ** (-(freedom + 1) / 2)
     return found

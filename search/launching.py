@@ -194,6 +194,7 @@ def _search(
         # The workers need the cores; a sampler's matrices are small.
         with blas_threads(1):
             engine.search(coordinator)
+        _say_what_is_open(coordinator.progress(), time.monotonic() - started, listener)
         if records.shared:
             mend(run, engine, listener.stage)
         # Before the held-out sentences: to read many lengths with many models slows a worker down for good.
@@ -201,6 +202,13 @@ def _search(
         _hold_out(run, records, engine, listener)
     finally:
         coordinator.close()
+
+
+def _say_what_is_open(progress: Progress, spent: float, listener: Listener) -> None:
+    """Tell where the time was up before all trials were made, or before the first."""
+    if progress.limit == "time" and progress.share >= 1 and progress.done < progress.trials:
+        done = f"{progress.done} of {progress.trials} trials"
+        listener.stage(f"time is up: {done} after {spent:.0f} s, preparation included; the same command goes on", 1.0)
 
 
 def _hold_out(run: Run, records: Records, engine: Engine, listener: Listener) -> None:

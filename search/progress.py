@@ -45,14 +45,14 @@ class Display:
             SpinnerColumn(),
             TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")),
             BarColumn(bar_width=12),
-            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("{task.percentage:>3.0f} %{task.fields[limit]}"),
             TimeElapsedColumn(),
             TextColumn("{task.fields[left]}"),
             console=console,
             disable=not self._live,
             transient=True,
         )
-        self._task = self._bars.add_task("starting", total=1.0, left="")
+        self._task = self._bars.add_task("starting", total=1.0, left="", limit="")
         self._said, self._stage = 0.0, ""
         self._began = (time.monotonic(), 0.0)
 
@@ -66,17 +66,17 @@ class Display:
         self._bars.stop()
 
     def _trial(self, progress: SearchProgress) -> None:
-        told = f"trial {progress.done} of {progress.trials}"
+        told = f"trial {progress.done} of {max(progress.done, progress.trials)}"
         extra = [f"{progress.cached} answered from the records"] if progress.cached else []
         extra += [f"{progress.stopped} stopped early"] if progress.stopped else []
         extra += [f"{progress.failed} failed"] if progress.failed else []
         left = f"{_duration(progress.remaining)} left" if progress.remaining is not None else ""
+        limit = "" if progress.limit == "trials" else f" of the {progress.limit}"
         if self._live:
             self._bars.below = front_so_far(progress, extra)
-            self._show(told, progress.share, left)
+            self._show(told, progress.share, left, limit)
         else:
             best = f": {progress.best}" if progress.best else ""
-            limit = "" if progress.limit == "trials" else f" of the {progress.limit}"
             self._show(", ".join([told, *extra, *([left] if left else [])]) + best, progress.share, limit=limit)
 
     def _show(self, text: str, share: float, left: str = "", limit: str = "") -> None:
@@ -84,8 +84,8 @@ class Display:
         left = left or self._left(stage, share)
         if self._live:
             if stage != self._stage:
-                self._bars.reset(self._task, description=text, left=left)
-            self._bars.update(self._task, description=text, completed=min(share, 1.0), left=left)
+                self._bars.reset(self._task, description=text, left=left, limit=limit)
+            self._bars.update(self._task, description=text, completed=min(share, 1.0), left=left, limit=limit)
         elif stage != self._stage or share >= 1 or time.monotonic() - self._said > EVERY_S:
             print(f"{text} ({share:.0%}{limit}{left and f', {left}'})", file=sys.stderr, flush=True)
             self._said = time.monotonic()

@@ -35,7 +35,7 @@ def align_classes(module: nn.Module, names: Sequence[str], labels: Sequence[str]
             "the checkpoint's classes have other names than the data's labels",
             where="data.labels",
             given=", ".join(labels),
-            allowed=", ".join(names),
+            allowed=f"your labels in the order of its classes, {', '.join(names)}",
             hint="list the data's labels at data.labels in the order of the checkpoint's classes",
         )
 

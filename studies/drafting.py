@@ -20,6 +20,8 @@ PLAIN = re.compile(r"[A-Za-z_./][\w./-]*")
 # What YAML reads as something else than a text.
 WORDS = {"true", "false", "yes", "no", "on", "off", "null", "y", "n"}
 LENGTHS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+# Classes that are listed in a comment, at most, and characters of a name.
+MANY, LONGEST = 20, 40
 # Tokens that a word becomes, special ones included, roughly.
 TOKENS_PER_WORD = 1.4
 
@@ -78,10 +80,11 @@ def draft_study(
         model=checkpoint,
         data=source,
         columns=columns,
+        many=MANY,
         text=text,
         text_pair=text_pair,
         label=label,
-        classes=[scalar(name) for name in telling(_classes(config))],
+        others=[scalar(name[:LONGEST]) for name in _others(config, columns)],
         labels=_as_trained(config, columns),
         group=group,
         train=_training(config, columns),
@@ -133,6 +136,8 @@ def _slug(text: str) -> str:
 def _config(folder: str) -> dict[str, Any]:
     try:
         found: dict[str, Any] = json.loads((Path(folder).expanduser() / "config.json").read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("no configuration")
     except (OSError, ValueError):
         raise StudyError(
             "this folder holds no Transformers checkpoint",
@@ -149,7 +154,7 @@ def _training(config: dict[str, Any], columns: Columns | None) -> str:
     if not config:
         return "none"
     headed = any(str(name).endswith("ForSequenceClassification") for name in config.get("architectures") or ())
-    classes = len(config.get("id2label") or {}) or int(config.get("num_labels", 2))
+    classes = len(_classes(config)) or int(config.get("num_labels", 2))
     return "none" if headed and (columns is None or classes == len(columns.labels)) else "fine-tune"
 
 
@@ -160,10 +165,17 @@ def _as_trained(config: dict[str, Any], columns: Columns | None) -> list[str]:
     return [labels[place] for place in order or ()]
 
 
+def _others(config: dict[str, Any], columns: Columns | None) -> tuple[str, ...]:
+    """Return what the checkpoint calls its classes where the data's labels, one for each, have other names."""
+    names, labels = telling(_classes(config)), columns.labels if columns else ()
+    alike = {name.casefold() for name in names} == {label.casefold() for label in labels}
+    return () if alike or len(names) != len(labels) or len(names) > MANY else names
+
+
 def _classes(config: dict[str, Any]) -> list[str]:
     """Return what the checkpoint calls its classes, in their order; nothing where it does not say."""
     named = config["id2label"] if isinstance(config.get("id2label"), dict) else {}
-    numbered = {int(key): str(name) for key, name in named.items() if key.isdecimal()}
+    numbered = {int(key): str(name) for key, name in named.items() if re.fullmatch("[0-9]{1,6}", key)}
     return [numbered[number] for number in sorted(numbered)]
 
 

@@ -1,4 +1,8 @@
-"""Preparations that time layers and models only briefly: what most tests assert does not depend on how well."""
+"""Preparations that time layers and models only briefly: what most tests assert does not depend on how well.
+
+Processes share what they have timed. Tables as a user gets them are made by what runs as a process of its own: the
+searches of tests/test_readme.py.
+"""
 
 from __future__ import annotations
 

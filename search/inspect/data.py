@@ -66,7 +66,7 @@ def notes(trials: Sequence[Trial], front: Front) -> list[str]:
     if front.dense.values.get("accuracy", 1.0) <= guessing:
         lines.append(
             f"the dense model is no better than guessing ({guessing:.3f} by always giving the most frequent label):"
-            " are tokenizer, labels and weights those of one model?"
+            " are tokenizer, labels and weights those of one model, and data.labels in the order of its classes?"
         )
     if again := front.rematched:
         told = " and ".join(again)

@@ -120,8 +120,12 @@ def test_plots_are_pictures(run: Path, tmp_path: Path) -> None:
 
 
 def test_timeout_ends_with_what_is_there(study_file: StudyFile, tmp_path: Path) -> None:
-    done = forked("launch", study_file("bert", trials=500), "--run", tmp_path / "run", "--timeout", "20s")
-    assert done.returncode == 0, done.stderr
+    command = ("launch", study_file("bert", trials=500), "--run", tmp_path / "run", "--timeout")
+    early = forked(*command, "1s")
+    assert early.returncode == 1 and "time is up: 0 of 500 trials after" in early.stderr, early.stderr
+    # All is prepared by now.
+    done = forked(*command, "15s")
+    assert done.returncode == 0 and "time is up: " in done.stderr, done.stderr
     document = checked("inspect", forked("inspect", tmp_path / "run", "--json").stdout)
     assert 0 < document["trials"]["complete"] < 500 and document["front"]
 

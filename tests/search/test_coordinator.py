@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -162,7 +163,7 @@ def test_a_budget_of_cpu_time_ends_the_search(make: Make, tmp_path: Path) -> Non
         shares.append(coordinator.progress().share)
     # Of the thousand trials nearly none is done, yet so much of the search is over.
     assert shares == pytest.approx([4 / 30, 8 / 30, 12 / 30, 16 / 30, 20 / 30, 24 / 30, 28 / 30, 1.0])
-    assert coordinator.progress().remaining == 0.0
+    assert coordinator.progress().remaining == 0.0 and coordinator.progress().limit == "CPU budget"
     assert len(Records(tmp_path / "run").trials()) == 8
     assert make(trials=1000, budget="30s").next_task() is None
     assert make(trials=1000, budget="34s").next_task() is not None
@@ -215,7 +216,9 @@ def test_the_remaining_time_is_told(make: Make) -> None:
     drive(coordinator, most=4)
     told = coordinator.progress()
     assert told.remaining is not None and 0 <= told.remaining < 60 and (told.done, told.trials) == (4, 10)
-    assert "front of" in told.best
+    assert "front of" in told.best and (told.share, told.limit) == (0.4, "trials")
+    late = make(trials=10, folder="late", deadline=time.monotonic() - 1).progress()
+    assert (late.share, late.limit) == (1.0, "time")
 
 
 def test_trials_that_were_stopped_are_told_and_counted(make: Make, tmp_path: Path) -> None:

@@ -33,6 +33,21 @@ def test_the_density_is_that_of_student(freedom: float, place: float) -> None:
     assert _density(np.array([place]), freedom)[0] == pytest.approx(expected, rel=1e-7, abs=1e-300)
 
 
+@pytest.mark.parametrize("count", [1, 2, 5, 400])
+def test_the_chances_of_what_was_not_read_are_those_of_student(count: int) -> None:
+    """With few sentences its tails are heavy: a normal law would be too sure."""
+    dense, labels, rng = population(3)
+    own, seen = 0.6 * dense + rng.normal(0, 1.0, TOTAL), rng.permutation(TOTAL)[:count]
+    forecaster = Forecaster(dense, labels)
+    features, rows = forecaster._features, forecaster._features[seen]
+    weights, inverse, freedom, scale = forecaster._fit(rows, own[seen])
+    spread = scale * np.sqrt(1 + np.einsum("ij,jk,ik->i", features, inverse, features))
+    expected = student.cdf(features @ weights / spread, freedom)
+    expected[seen] = own[seen] > 0
+    found = forecaster.forecast(seen, own[seen], own[seen] > 0)
+    assert found.chances == pytest.approx(expected, abs=1e-12) and found.mean == pytest.approx(expected.mean())
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**31), st.floats(0.05, 3.0))
 def test_a_forecast_of_everything_is_the_truth(seed: int, scatter: float) -> None:

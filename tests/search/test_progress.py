@@ -68,6 +68,11 @@ def test_a_terminal_shows_the_points_that_the_front_would_miss_most() -> None:
     assert max(len(line) for line in text.splitlines() if "│" in line) <= 80
 
 
+def test_a_terminal_says_what_limits_the_search() -> None:
+    assert "33 % of the" not in shown(told(4))
+    assert "90 % of the time" in " ".join(shown(replace(told(4), share=0.9, limit="time")).split())
+
+
 def test_a_terminal_says_when_nothing_keeps_the_constraints() -> None:
     assert "nothing but the dense model so far, within accuracy" in " ".join(shown(told(1)).split())
     assert "so far" not in shown(replace(told(1), dense=None))
@@ -78,9 +83,11 @@ def test_elsewhere_there_are_sober_lines(capsys: pytest.CaptureFixture[str]) -> 
         listener.stage("scoring heads", 0.5)
         listener.trial(told(4))
         listener.trial(replace(told(4), share=1.0, limit="time", remaining=None))
+        listener.trial(replace(told(4), trials=3, cached=0, share=1.0, remaining=None))
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
         "scoring heads (50%)",
         "trial 4 of 12, 1 answered from the records, 2 stopped early, 2 min left: front of 4 (33%)",
         "trial 4 of 12, 1 answered from the records, 2 stopped early: front of 4 (100% of the time)",
+        "trial 4 of 4, 2 stopped early: front of 4 (100%)",
     ]

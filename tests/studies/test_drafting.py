@@ -45,12 +45,37 @@ def test_a_draft_says_where_the_checkpoint_calls_its_classes_something_else(
     folder = tmp_path / "model"
     shutil.copytree(encoder_folder("bert"), folder)
     config = json.loads((folder / "config.json").read_text())
-    for names, said in ((("NEG\nATIVE", "POSITIVE"), True), (("LABEL_0", "LABEL_1"), False)):
-        told = {"id2label": {str(n): name for n, name in enumerate(names)}, "label2id": {}}
+    headed = config["architectures"]
+    for names, heads, said in (
+        (("NEG\nATIVE", "POSITIVE"), headed, True),
+        (("NEG\nATIVE", "POSITIVE"), ["BertModel"], False),
+        (("LABEL_0", "LABEL_1"), headed, False),
+        (("a", "A"), headed, True),
+        (("Fresh", "fresh"), headed, True),
+        (("b" * 90, "c"), headed, True),
+    ):
+        told = {"id2label": {str(n): name for n, name in enumerate(names)}, "label2id": {}, "architectures": heads}
         (folder / "config.json").write_text(json.dumps(config | told))
         _, text = draft_study(str(folder), str(reviews))
-        assert parse_text(text, "x").data.labels is None and "# labels: [fresh, rotten]" in text
-        assert ('have other names, "NEG\\U0000000aATIVE", POSITIVE: list' in text) is said
+        assert parse_text(text, "x").data.labels is None and "b" * 41 not in text
+        assert ("The checkpoint calls its classes " in text) is said and ("# labels: []" in text) is said
+        assert ("# labels: [fresh, rotten]" in text) is not said
+        assert ('calls its classes "NEG\\U0000000aATIVE", POSITIVE. Remove' in text) is (
+            said and names[1] == "POSITIVE"
+        )
+        # A list that is left empty, or in whatever order, would be believed.
+        if said:
+            with pytest.raises(StudyError, match=r"data\.labels"):
+                parse_text(text.replace("# labels: []", "labels: []"), "x")
+
+
+def test_a_model_that_has_no_configuration_is_refused(tmp_path: Path, reviews: Path) -> None:
+    for text in ("[]", "null", "{"):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(StudyError, match="no Transformers checkpoint"):
+            draft_study(str(tmp_path), str(reviews))
+    (tmp_path / "config.json").write_text(json.dumps({"id2label": 2, "num_labels": 2}))
+    assert "method: fine-tune" in draft_study(str(tmp_path), str(reviews))[1]
 
 
 def test_labels_are_listed_in_the_order_of_the_checkpoint(
