@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -55,9 +56,12 @@ def answer(folder: Path, configuration: Configuration) -> Logits:
     examples = evaluator.subject.search
     place = folder / f"{configuration.sha256[:16]}-{examples.fingerprint()[:16]}.npy"
     if not place.exists():
-        session = evaluator.runtime.load(evaluator.lower(configuration, folder / f"artifact-{os.getpid()}"))
+        with tempfile.TemporaryDirectory() as scratch:
+            session = evaluator.runtime.load(evaluator.lower(configuration, Path(scratch) / "artifact"))
         told = read(session, examples, groups_of(shared().study, examples))
-        np.save(place, np.stack([told[index] for index in range(len(examples))]))
+        unfinished = folder / f"{place.stem}-{os.getpid()}.tmp.npy"
+        np.save(unfinished, np.stack([told[index] for index in range(len(examples))]))
+        unfinished.rename(place)
     logits: Logits = np.load(place)
     return logits
 
@@ -183,7 +187,7 @@ def figures(found: Sequence[Outcome]) -> list[str]:
         f"{100 * dropped / members:.2f} % ({dropped} of {members})",
         f"{100 * np.mean([one.dropped > 0 for one in found]):.1f} %",
         f"{100 * stopped / trials:.1f} %",
-        f"{100 * missed / stopped:.2f} %",
+        f"{100 * missed / max(1, stopped):.2f} %",
     ]
 
 
@@ -223,7 +227,7 @@ def main(folder: Path) -> None:
     text = f"""
 {", ".join(map(str, SEARCHES.values()))} simulated searches: the {len(uniform)} uniform configurations first, as
 in a run, then random ones, drawn from {max(SEARCHES)} (none recovered), these and the sentences in another order each
-time.
+time: where all are drawn, the searches differ in their order alone.
 All answers are the artifacts' own; latencies are the predicted ones, whose error is {100 * spread:.1f} %.
 The {len(labels)} sentences are read in groups of {len(groups[0])}. delta = {study.search.delta}: the chance, at most,
 that a trial which belongs to the front is stopped.
